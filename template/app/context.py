@@ -1,0 +1,45 @@
+"""What belongs to one request: its id, who is calling, and what to do once it has ended."""
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from structlog.stdlib import get_logger
+
+logger = get_logger()
+
+Callback = Callable[[], Awaitable[object]]
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """State of one request; `status` is `None` until the response has started."""
+
+    request_id: str
+    principal_id: str | None = None
+    status: int | None = None
+    on_commit: list[Callback] = field(default_factory=list)
+    on_rollback: list[Callback] = field(default_factory=list)
+
+    async def settle(self, *, committed: bool) -> None:
+        """Run the callbacks of this outcome in order and drop the others; one that fails is logged, nothing more."""
+        callbacks = self.on_commit if committed else self.on_rollback
+        self.on_commit, self.on_rollback = [], []
+        for callback in callbacks:
+            try:
+                await callback()
+            except Exception:  # the outcome stands, and the callbacks after this one must still run
+                logger.exception("context.callback_failed", committed=committed)
+
+
+current: ContextVar[RequestContext] = ContextVar("request_context")
+
+
+def after_commit(callback: Callback) -> None:
+    """Run `callback` once the work of this request is stored and before its response leaves."""
+    current.get().on_commit.append(callback)
+
+
+def after_rollback(callback: Callback) -> None:
+    """Run `callback` once the work of this request has been undone and before its response leaves."""
+    current.get().on_rollback.append(callback)

@@ -1,0 +1,131 @@
+"""Errors as problem documents (RFC 9457)."""
+
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import ClassVar, TypedDict
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.stdlib import get_logger
+
+from app.context import current
+
+logger = get_logger()
+
+
+class ServiceError(Exception):
+    """A failure that the caller is told about. `ItemNotFound` becomes the type `/problems/item_not_found`."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    code: ClassVar[str] = "service_error"
+
+    def __init_subclass__(cls) -> None:
+        cls.code = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = headers
+
+
+class FieldProblem(TypedDict):
+    """One thing wrong with the input; `pointer` is a JSON pointer (RFC 6901) into body, query, path or header."""
+
+    pointer: str
+    code: str
+    message: str
+
+
+class ProblemResponse(JSONResponse):
+    media_type = "application/problem+json"
+
+
+def problem(
+    request: Request,
+    status: HTTPStatus,
+    detail: str,
+    *,
+    code: str | None = None,
+    errors: Sequence[FieldProblem] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> ProblemResponse:
+    """Without a `code` the problem is no more than its HTTP status, which RFC 9457 calls `about:blank`."""
+    content = {
+        "type": f"/problems/{code}" if code else "about:blank",
+        "title": code.replace("_", " ").capitalize() if code else status.phrase,
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+        "request_id": current.get().request_id,
+    }
+    if errors is not None:
+        content["errors"] = errors
+    return ProblemResponse(content, status, headers)
+
+
+async def on_service_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return problem(request, error.status, error.detail, code=error.code, headers=error.headers)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    if status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
+        return Response(status_code=status, headers=error.headers)
+    return problem(request, status, error.detail, headers=error.headers)
+
+
+async def on_validation_error(request: Request, error: Exception) -> Response:
+    """Name the place and the rule, and never the input: it may hold a secret."""
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        FieldProblem(pointer=json_pointer(found["loc"]), code=found["type"], message=found["msg"])
+        for found in error.errors()
+    ]
+    return problem(
+        request,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The request does not have the expected form.",
+        code="validation_failed",
+        errors=errors,
+    )
+
+
+def json_pointer(location: Sequence[str | int]) -> str:
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
+
+
+class UnhandledErrors:
+    """Answers what nobody expected. It stands inside the other middleware, so that a 500 carries their headers too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self.app(scope, receive, send)
+        except Exception:  # the last place where the caller can still be answered
+            logger.exception("http.unhandled_error")
+            if current.get().status is not None:
+                raise
+            response = problem(
+                Request(scope),
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                "The service failed. The request id finds the cause in its log.",
+            )
+            await response(scope, receive, send)
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(ServiceError, on_service_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_middleware(UnhandledErrors)

@@ -1,0 +1,33 @@
+"""`/livez` answers without asking anybody; `/readyz` asks for everything that the service needs."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from app.health.checks import State, run_checks
+
+router = APIRouter(tags=["health"])
+
+
+class Liveness(BaseModel):
+    status: State
+
+
+class Readiness(BaseModel):
+    status: State
+    checks: dict[str, State]
+
+
+@router.get("/livez")
+async def livez() -> Liveness:
+    return Liveness(status=State.OK)
+
+
+@router.get("/readyz")
+async def readyz(request: Request, response: Response) -> Readiness:
+    checks = await run_checks(request.app)
+    if State.FAIL in checks.values():
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        return Readiness(status=State.FAIL, checks=checks)
+    return Readiness(status=State.OK, checks=checks)

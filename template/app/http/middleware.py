@@ -1,0 +1,65 @@
+"""What happens around every request, in one pure ASGI middleware."""
+
+import re
+from collections.abc import Callable
+from time import perf_counter
+from uuid import uuid4
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.types import EventDict
+
+from app.context import RequestContext, current
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+
+
+class RequestContextMiddleware:
+    """Gives the request its id and its context, writes its log line, and settles what waits for its outcome."""
+
+    def __init__(self, app: ASGIApp, write: Callable[[EventDict], None]) -> None:
+        self.app = app
+        self.write = write
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = perf_counter()
+        context = RequestContext(request_id(scope))
+        token = current.set(context)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await context.settle(committed=message["status"] < 400)
+                context.status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", context.request_id.encode())]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            self.write(
+                {
+                    "event": "http.request",
+                    "method": scope["method"],
+                    "route": route(scope),
+                    "status": context.status,
+                    "duration_ms": round((perf_counter() - started) * 1000, 3),
+                    "client_ip": scope["client"][0] if scope["client"] else None,
+                }
+            )
+            current.reset(token)
+
+
+def request_id(scope: Scope) -> str:
+    """Take the caller's `X-Request-ID` where it is harmless."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return uuid4().hex
+
+
+def route(scope: Scope) -> str | None:
+    """Return the template (`/v1/items/{id}`), never the path itself: paths are without number and hold identifiers."""
+    matched = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
+    return matched.path if matched else None

@@ -1,0 +1,19 @@
+"""The application."""
+
+from fastapi import FastAPI
+
+from app.features import FEATURES
+from app.resources import RESOURCES
+from app.settings import project
+
+
+def create_app() -> FastAPI:
+    """Build the application from its features and resources; each reads its own settings from the environment."""
+    metadata = project()
+    app = FastAPI(title=metadata.name, version=metadata.version, description=metadata.description)
+    for feature in [*FEATURES, *RESOURCES]:
+        feature.install(app)
+    return app
+
+
+app = create_app()

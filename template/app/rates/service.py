@@ -1,0 +1,117 @@
+"""Asks every configured provider at the same time, and lives with some of them failing."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Annotated, NamedTuple, TypedDict
+
+import httpx2
+from fastapi import Depends, FastAPI, Request
+from pydantic import HttpUrl, PositiveFloat
+from pydantic_settings import SettingsConfigDict
+from structlog.stdlib import get_logger
+
+from app.errors import ServiceError
+from app.http import HttpClientDep
+from app.rates import er_api, frankfurter
+from app.rates.schemas import ProviderStatus, RatesRead
+from app.settings import Settings
+
+logger = get_logger()
+
+Fetch = Callable[[httpx2.AsyncClient, str, str], Awaitable[dict[str, float]]]
+
+
+class RatesSettings(Settings):
+    """A provider without a URL is not asked; `timeout` is in seconds and covers a provider's whole answer."""
+
+    model_config = SettingsConfigDict(env_prefix="RATES_")
+
+    frankfurter_url: HttpUrl | None = None
+    er_api_url: HttpUrl | None = None
+    timeout: PositiveFloat = 2.0
+
+
+class RatesNotConfigured(ServiceError):
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class RatesUnavailable(ServiceError):
+    status = HTTPStatus.BAD_GATEWAY
+
+
+class CurrencyUnknown(ServiceError):
+    status = HTTPStatus.NOT_FOUND
+
+
+class Quote(NamedTuple):
+    status: ProviderStatus
+    rates: Mapping[str, float] = {}
+
+
+class RatesService:
+    def __init__(self, client: httpx2.AsyncClient, settings: RatesSettings) -> None:
+        self.client = client
+        self.timeout = settings.timeout
+        # in order of preference
+        self.providers: dict[str, tuple[Fetch, HttpUrl | None]] = {
+            "frankfurter": (frankfurter.fetch, settings.frankfurter_url),
+            "er_api": (er_api.fetch, settings.er_api_url),
+        }
+
+    async def get(self, base: str, symbols: Collection[str]) -> RatesRead:
+        """Return the rates of `symbols`, or all that are known where none are named."""
+        quotes = await self.ask_all(base)
+        statuses = {name: quote.status for name, quote in quotes.items()}
+        if ProviderStatus.OK not in statuses.values():
+            raise RatesUnavailable("No provider of exchange rates answered.")
+
+        known: dict[str, float] = {}
+        for quote in quotes.values():
+            known = {**quote.rates, **known}
+        if not known:
+            raise CurrencyUnknown(f"No provider knows the currency {base}.")
+        known[base] = 1.0
+        if unknown := [symbol for symbol in symbols if symbol not in known]:
+            raise CurrencyUnknown(f"No provider knows the currency {', '.join(unknown)}.")
+
+        return RatesRead(base=base, rates={symbol: known[symbol] for symbol in symbols or known}, providers=statuses)
+
+    async def ask_all(self, base: str) -> dict[str, Quote]:
+        async with asyncio.TaskGroup() as group:
+            tasks = {
+                name: group.create_task(self.ask(name, fetch, str(url).rstrip("/"), base))
+                for name, (fetch, url) in self.providers.items()
+                if url is not None
+            }
+        if not tasks:
+            raise RatesNotConfigured("No provider is configured: set RATES_FRANKFURTER_URL or RATES_ER_API_URL.")
+        return {name: task.result() for name, task in tasks.items()}
+
+    async def ask(self, name: str, fetch: Fetch, url: str, base: str) -> Quote:
+        try:
+            async with asyncio.timeout(self.timeout):
+                return Quote(ProviderStatus.OK, await fetch(self.client, url, base))
+        except (TimeoutError, httpx2.TimeoutException) as error:
+            logger.warning("rates.provider_timeout", provider=name, error=repr(error))
+            return Quote(ProviderStatus.TIMEOUT)
+        except (httpx2.HTTPError, ValueError) as error:
+            logger.warning("rates.provider_error", provider=name, error=repr(error))
+            return Quote(ProviderStatus.ERROR)
+
+
+class RatesState(TypedDict):
+    rates_settings: RatesSettings
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncGenerator[RatesState]:
+    yield {"rates_settings": RatesSettings()}
+
+
+async def get_service(request: Request, client: HttpClientDep) -> RatesService:
+    return RatesService(client, request.state.rates_settings)
+
+
+RatesServiceDep = Annotated[RatesService, Depends(get_service)]

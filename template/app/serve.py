@@ -1,0 +1,42 @@
+"""Starts the server: `poe serve` for production, `poe dev` with reloading; a setting is a command-line option too."""
+
+import uvicorn
+from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic_settings import CliApp, SettingsConfigDict
+
+from app import logs
+from app.settings import Environment, Settings
+
+
+class ServerSettings(Settings):
+    model_config = SettingsConfigDict(env_prefix="SERVER_", cli_kebab_case=True, cli_prog_name="poe serve")
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=1, le=65535)
+    workers: PositiveInt = Field(default=1, description="processes")
+    max_requests: PositiveInt | None = Field(default=None, description="requests after which a worker is replaced")
+    max_requests_jitter: NonNegativeInt = Field(default=0, description="up to so many more, so that they do not all go")
+    keep_alive: NonNegativeInt = Field(default=5, description="seconds an idle connection stays open")
+    graceful_timeout: NonNegativeInt = Field(default=20, description="seconds for open requests after SIGTERM")
+
+
+def serve(settings: ServerSettings) -> None:
+    logs.configure()
+    uvicorn.run(
+        "app.main:app",
+        host=settings.host,
+        port=settings.port,
+        reload=settings.environment is Environment.DEVELOPMENT,
+        workers=settings.workers,
+        limit_max_requests=settings.max_requests,
+        limit_max_requests_jitter=settings.max_requests_jitter,
+        timeout_keep_alive=settings.keep_alive,
+        timeout_graceful_shutdown=settings.graceful_timeout,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+    )
+
+
+if __name__ == "__main__":
+    serve(CliApp.run(ServerSettings))

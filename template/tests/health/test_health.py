@@ -1,0 +1,55 @@
+"""Alive is not the same as ready."""
+
+import asyncio
+from http import HTTPStatus
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient
+
+from app.health import add_check, checks
+from tests.fixtures.logs import Logged
+
+
+async def test_a_living_process_says_so(client: AsyncClient) -> None:
+    response = await client.get("/livez")
+
+    assert response.status_code == HTTPStatus.OK
+    assert response.json() == {"status": "ok"}
+
+
+async def test_it_is_ready_when_every_check_passes(app: FastAPI, client: AsyncClient) -> None:
+    async def check() -> None: ...
+
+    add_check(app, "shelf", check)
+
+    response = await client.get("/readyz")
+
+    assert response.status_code == HTTPStatus.OK
+    assert response.json()["checks"]["shelf"] == "ok"
+
+
+async def test_it_is_not_ready_when_one_check_fails(logged: Logged, app: FastAPI, client: AsyncClient) -> None:
+    async def check() -> None:
+        raise ConnectionRefusedError("hunter2")
+
+    add_check(app, "shelf", check)
+
+    response = await client.get("/readyz")
+
+    assert response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    assert response.json()["status"] == "fail"
+    assert response.json()["checks"]["shelf"] == "fail"
+    assert "hunter2" not in response.text
+    assert "health.check_failed" in [record["event"] for record in logged()]
+
+
+async def test_a_check_that_hangs_has_failed(
+    app: FastAPI, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "CHECK_SECONDS", 0.01)
+    add_check(app, "shelf", asyncio.Event().wait)
+
+    response = await client.get("/readyz")
+
+    assert response.status_code == HTTPStatus.SERVICE_UNAVAILABLE

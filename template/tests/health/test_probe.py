@@ -1,0 +1,28 @@
+"""The container's health check says what the service says."""
+
+from http import HTTPStatus
+
+import pytest
+from anyio.to_thread import run_sync
+
+from app.health import probe
+from tests.fixtures.http import Upstream
+
+
+async def exit_code(url: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setenv("SERVER_PORT", url.rpartition(":")[2])
+    return await run_sync(probe.main)
+
+
+async def test_ready_is_healthy(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await exit_code(await upstream(), monkeypatch) == 0
+
+
+async def test_not_ready_is_unhealthy(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = await upstream(status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+    assert await exit_code(url, monkeypatch) == 1
+
+
+async def test_gone_is_unhealthy(gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await exit_code(gone, monkeypatch) == 1

@@ -1,0 +1,69 @@
+"""Calls to other services end in time, and their failures are not blamed on this one."""
+
+from http import HTTPStatus
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient, Response
+
+from app.http import HttpClientDep
+from app.main import create_app
+from tests.fixtures.http import Upstream, connect
+
+
+def serve_proxy(app: FastAPI) -> None:
+    @app.get("/v1/proxy")
+    async def get_proxy(url: str, http_client: HttpClientDep) -> str:
+        return (await http_client.get(url)).raise_for_status().text
+
+
+async def ask(app: FastAPI, url: str) -> Response:
+    serve_proxy(app)
+    async with connect(app) as client:
+        return await client.get("/v1/proxy", params={"url": url})
+
+
+async def test_an_answer_comes_through(app: FastAPI, upstream: Upstream) -> None:
+    response = await ask(app, await upstream("hello"))
+
+    assert response.json() == "hello"
+
+
+async def test_silence_is_a_gateway_timeout(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_CLIENT_TIMEOUT", "0.05")
+
+    response = await ask(create_app(), await upstream(silent=True))
+
+    assert response.status_code == HTTPStatus.GATEWAY_TIMEOUT
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_an_endless_answer_is_cut(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_CLIENT_MAX_RESPONSE_BYTES", "1000")
+
+    response = await ask(create_app(), await upstream("x" * 1001))
+
+    assert response.status_code == HTTPStatus.BAD_GATEWAY
+
+
+async def test_an_upstream_error_is_a_bad_gateway_that_hides_the_address(app: FastAPI, upstream: Upstream) -> None:
+    url = await upstream(status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    response = await ask(app, url)
+
+    assert response.status_code == HTTPStatus.BAD_GATEWAY
+    assert url not in response.text
+
+
+async def test_a_server_that_is_gone_is_a_bad_gateway(app: FastAPI, gone: str) -> None:
+    response = await ask(app, gone)
+
+    assert response.status_code == HTTPStatus.BAD_GATEWAY
+
+
+async def test_all_requests_share_one_client(app: FastAPI, client: AsyncClient) -> None:
+    @app.get("/v1/client")
+    async def get_client(http_client: HttpClientDep) -> int:
+        return id(http_client)
+
+    assert (await client.get("/v1/client")).json() == (await client.get("/v1/client")).json()

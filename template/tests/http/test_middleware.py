@@ -1,0 +1,25 @@
+"""Every request has an id that its caller, its log lines and its answer share."""
+
+import pytest
+from httpx2 import AsyncClient
+
+
+async def test_an_answer_carries_a_new_id(client: AsyncClient) -> None:
+    first = await client.get("/livez")
+    second = await client.get("/livez")
+
+    assert len(first.headers["x-request-id"]) == 32
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+
+
+async def test_the_callers_id_is_kept(client: AsyncClient) -> None:
+    response = await client.get("/livez", headers={"X-Request-ID": "deploy_2026-11"})
+
+    assert response.headers["x-request-id"] == "deploy_2026-11"
+
+
+@pytest.mark.parametrize("offered", ["short", "a" * 65, "line\tbreak", "<script>alert(1)</script>"])
+async def test_an_id_that_could_do_harm_is_replaced(client: AsyncClient, offered: str) -> None:
+    response = await client.get("/livez", headers={"X-Request-ID": offered})
+
+    assert response.headers["x-request-id"] != offered

@@ -1,0 +1,119 @@
+"""Whatever goes wrong, the caller gets a problem document and no more than the caller may know."""
+
+from collections.abc import AsyncGenerator
+from http import HTTPStatus
+
+import pytest
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import StreamingResponse
+from httpx2 import AsyncClient
+
+from app.errors import ServiceError
+from tests.fixtures.logs import Logged
+
+
+class ShelfEmpty(ServiceError):
+    status = HTTPStatus.CONFLICT
+
+
+async def test_an_unknown_path_is_a_problem_document(client: AsyncClient) -> None:
+    response = await client.get("/nowhere")
+
+    assert response.status_code == HTTPStatus.NOT_FOUND
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "Not Found",
+        "instance": "/nowhere",
+        "request_id": response.headers["x-request-id"],
+    }
+
+
+async def test_a_wrong_method_names_the_right_ones(client: AsyncClient) -> None:
+    response = await client.post("/livez")
+
+    assert response.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+    assert response.headers["allow"] == "GET"
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_service_error_is_named_after_its_class(app: FastAPI, client: AsyncClient) -> None:
+    @app.get("/v1/shelves")
+    async def get_shelves() -> None:
+        raise ShelfEmpty("Nothing is left.", headers={"Retry-After": "60"})
+
+    response = await client.get("/v1/shelves")
+
+    assert response.status_code == HTTPStatus.CONFLICT
+    assert response.headers["retry-after"] == "60"
+    assert response.json()["type"] == "/problems/shelf_empty"
+    assert response.json()["title"] == "Shelf empty"
+    assert response.json()["detail"] == "Nothing is left."
+
+
+async def test_wrong_input_is_pointed_at_and_not_repeated(app: FastAPI, client: AsyncClient) -> None:
+    @app.get("/v1/shelves")
+    async def get_shelves(limit: int) -> None: ...
+
+    response = await client.get("/v1/shelves", params={"limit": "hunter2"})
+
+    assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert response.json()["errors"] == [
+        {
+            "pointer": "/query/limit",
+            "code": "int_parsing",
+            "message": "Input should be a valid integer, unable to parse string as an integer",
+        }
+    ]
+    assert "hunter2" not in response.text
+
+
+async def test_a_pointer_escapes_what_pointers_reserve(app: FastAPI, client: AsyncClient) -> None:
+    @app.post("/v1/shelves")
+    async def create_shelf(sizes: dict[str, int]) -> None: ...
+
+    response = await client.post("/v1/shelves", json={"a/b~c": "wide"})
+
+    assert response.json()["errors"][0]["pointer"] == "/body/a~1b~0c"
+
+
+async def test_an_unexpected_error_shows_only_the_request_id(logged: Logged, app: FastAPI, client: AsyncClient) -> None:
+    @app.get("/v1/shelves")
+    async def get_shelves() -> None:
+        raise RuntimeError("hunter2")
+
+    response = await client.get("/v1/shelves")
+
+    assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "hunter2" not in response.text
+    (record,) = (record for record in logged() if record["level"] == "error")
+    assert record["request_id"] == response.json()["request_id"] == response.headers["x-request-id"]
+    assert record["exception"][0]["exc_value"] == "hunter2"
+
+
+async def test_an_error_in_mid_response_breaks_the_response_off(app: FastAPI, client: AsyncClient) -> None:
+    async def half() -> AsyncGenerator[str]:
+        yield "half"
+        raise RuntimeError("torn")
+
+    @app.get("/v1/shelves")
+    async def get_shelves() -> StreamingResponse:
+        return StreamingResponse(half())
+
+    with pytest.raises(RuntimeError, match="torn"):
+        await client.get("/v1/shelves")
+
+
+async def test_a_status_without_a_body_stays_without(app: FastAPI, client: AsyncClient) -> None:
+    @app.get("/v1/shelves")
+    async def get_shelves() -> None:
+        raise HTTPException(HTTPStatus.NOT_MODIFIED, headers={"ETag": '"1"'})
+
+    response = await client.get("/v1/shelves")
+
+    assert response.status_code == HTTPStatus.NOT_MODIFIED
+    assert response.headers["etag"] == '"1"'
+    assert response.content == b""

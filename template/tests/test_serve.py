@@ -1,0 +1,70 @@
+"""The server starts with what the environment and the command line say."""
+
+import runpy
+import sys
+
+import pytest
+import uvicorn
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What uvicorn was told."""
+    told: dict[str, object] = {}
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: told.update(options, app=app))
+    monkeypatch.setattr(sys, "argv", ["serve"])
+    return told
+
+
+def test_it_serves_without_reloading_and_without_naming_itself(started: dict[str, object]) -> None:
+    runpy.run_module("app.serve", run_name="__main__")
+
+    assert started == {
+        "app": "app.main:app",
+        "host": "127.0.0.1",
+        "port": 8000,
+        "reload": False,
+        "workers": 1,
+        "limit_max_requests": None,
+        "limit_max_requests_jitter": 0,
+        "timeout_keep_alive": 5,
+        "timeout_graceful_shutdown": 20,
+        "server_header": False,
+        "access_log": False,
+        "log_config": None,
+    }
+
+
+def test_every_number_is_a_setting(started: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER_HOST", "0.0.0.0")
+    monkeypatch.setenv("SERVER_WORKERS", "2")
+    monkeypatch.setenv("SERVER_MAX_REQUESTS", "1000")
+    monkeypatch.setenv("SERVER_MAX_REQUESTS_JITTER", "100")
+    monkeypatch.setenv("SERVER_KEEP_ALIVE", "75")
+    monkeypatch.setenv("SERVER_GRACEFUL_TIMEOUT", "10")
+
+    runpy.run_module("app.serve", run_name="__main__")
+
+    assert started["host"] == "0.0.0.0"
+    assert started["workers"] == 2
+    assert started["limit_max_requests"] == 1000
+    assert started["limit_max_requests_jitter"] == 100
+    assert started["timeout_keep_alive"] == 75
+    assert started["timeout_graceful_shutdown"] == 10
+
+
+def test_the_command_line_wins(started: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER_PORT", "9000")
+    monkeypatch.setattr(sys, "argv", ["serve", "--port", "9001"])
+
+    runpy.run_module("app.serve", run_name="__main__")
+
+    assert started["port"] == 9001
+
+
+def test_development_reloads(started: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_ENVIRONMENT", "development")
+
+    runpy.run_module("app.serve", run_name="__main__")
+
+    assert started["reload"] is True
