@@ -1,0 +1,119 @@
+"""The template as it lies here, services rendered from it, and a table of what was proven."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pytest_copie.plugin import Copie
+
+from tests.combinations import REPOSITORY, Answers, identify
+from tests.suites import LOG
+
+Render = Callable[[Answers], Path]
+Suite = Callable[[Path], tuple[int, str]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shard", metavar="I/N", help="run the I-th of N parts of the tests")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if shard := config.getoption("--shard"):
+        number, _, shards = shard.partition("/")
+        if not (number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards)):
+            raise pytest.UsageError(f"--shard takes a part and a number of parts, like 2/4, not {shard}.")
+        kept = items[int(number) - 1 :: int(shards)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many combinations were proven, and which took longest."""
+    seconds: dict[str, float] = defaultdict(float)
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        if "test_combinations.py" in report.nodeid and report.nodeid.endswith("]"):
+            seconds[report.nodeid.partition("[")[2][:-1]] += report.duration
+    if seconds:
+        terminalreporter.section(f"{len(seconds)} combinations in {sum(seconds.values()):.1f} s of tests")
+        for name, total in sorted(seconds.items(), key=lambda entry: -entry[1])[:10]:
+            terminalreporter.line(f"{total:7.2f} s  {name}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep out what the developer's own machine would add: Copier's defaults, git's identity and settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("settings")
+        (home / "copier.yml").write_text("{}")
+        (home / "gitconfig").write_text(
+            "[user]\nname = Ada Lovelace\nemail = ada@example.org\n[init]\ndefaultBranch = main\n"
+        )
+        patch.setenv("COPIER_SETTINGS_PATH", str(home / "copier.yml"))
+        patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
+        patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+        for name in ("PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this repository's files as they lie here, without its history: Copier renders it without cloning."""
+    copy = tmp_path_factory.mktemp("template") / "copier-fastapi"
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.check_output(listing, cwd=REPOSITORY, text=True).split("\0"):
+        source = REPOSITORY / name
+        if source.is_file():
+            target = copy / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def render(copie_session: Copie, template: Path) -> Render:
+    """Render a service once for all who only read it."""
+    rendered: dict[str, Path] = {}
+
+    def once(answers: Answers) -> Path:
+        name = identify(answers)
+        if name not in rendered:
+            result = copie_session.copy(extra_answers=dict(answers), template_dir=template)
+            assert result.exception is None, result.exception
+            assert result.project_dir is not None
+            rendered[name] = result.project_dir
+        return rendered[name]
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def suite() -> Iterator[Suite]:
+    """Run the suite of a rendered service, and return its exit code and what it printed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    program = [sys.executable, "-P", str(Path(__file__).with_name("suites.py"))]
+    if not hasattr(os, "fork"):
+        yield lambda project: (
+            subprocess.run([*program, str(project)], env=environment, check=False).returncode,
+            (project / LOG).read_text("utf-8"),
+        )
+        return
+
+    with subprocess.Popen(
+        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=REPOSITORY
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+
+        def ask(project: Path) -> tuple[int, str]:
+            print(json.dumps(str(project)), file=server.stdin, flush=True)
+            return int(server.stdout.readline()), (project / LOG).read_text("utf-8")  # type: ignore[union-attr]  # see above
+
+        yield ask
+        server.stdin.close()

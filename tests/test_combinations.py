@@ -1,0 +1,76 @@
+"""Every combination renders to a service that is formatted, linted, whole, and passes its own tests."""
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.combinations import ALL, FEATURES, VARIANTS, Answers, identify, words
+from tests.conftest import Render, Suite
+
+pytestmark = pytest.mark.parametrize("answers", [*ALL, *VARIANTS], ids=identify)
+
+PARSERS = {".json": json.loads, ".toml": tomllib.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
+DIRECTIVE = re.compile(r"\{%|%\}|\{@|@\}|\{#|#\}")
+
+
+def texts(project: Path) -> dict[str, str]:
+    """Return each file of a rendered service by its path."""
+    return {
+        path.relative_to(project).as_posix(): path.read_bytes().decode("utf-8")
+        for path in sorted(project.rglob("*"))
+        if path.is_file() and not {"__pycache__", ".ruff_cache"} & set(path.parts) and path.name != ".suite.log"
+    }
+
+
+def test_it_is_formatted_and_linted(render: Render, answers: Answers) -> None:
+    for arguments in (["format", "--check"], ["check"]):
+        command = ["ruff", *arguments, "--quiet", "--no-cache", "."]
+        run = subprocess.run(command, cwd=render(answers), capture_output=True, text=True, check=False)
+        assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_every_file_can_be_parsed(render: Render, answers: Answers) -> None:
+    for name, text in texts(render(answers)).items():
+        if name.endswith(".py"):
+            compile(text, name, "exec")
+        elif parse := PARSERS.get(Path(name).suffix):
+            parse(text)
+
+
+def test_no_trace_of_the_template_is_left(render: Render, answers: Answers) -> None:
+    for name, text in texts(render(answers)).items():
+        assert not DIRECTIVE.search(text.replace("${{", "")), name
+        assert "\r" not in text, name
+        assert text.endswith("\n"), name
+        assert not text.endswith("\n\n"), name
+        assert not re.search(r"[ \t]$", text, re.MULTILINE), name
+        assert "\n\n\n\n" not in text, name
+        assert name.endswith((".py", ".md")) or "\n\n\n" not in text, name
+    assert [path for path in render(answers).rglob("*") if path.is_dir() and not any(path.iterdir())] == []
+
+
+def test_nothing_of_a_feature_that_is_off_is_left(render: Render, answers: Answers) -> None:
+    present = {word for name in FEATURES if answers[name] for word in words(name)}
+    absent = {word for name in FEATURES if not answers[name] for word in words(name)} - present
+    files = texts(render(answers))
+    del files[".copier-answers.yml"]
+    for word in absent:
+        pattern = re.compile(rf"(?<![a-z]){re.escape(word)}(?![a-z])", re.IGNORECASE)
+        assert [name for name, text in files.items() if pattern.search(name) or pattern.search(text)] == [], word
+
+
+def test_it_needs_what_it_declares_and_nothing_else(render: Render, answers: Answers) -> None:
+    run = subprocess.run(["deptry", "."], cwd=render(answers), capture_output=True, text=True, check=False)
+
+    assert run.returncode == 0, run.stderr
+
+
+def test_its_own_suite_passes(render: Render, suite: Suite, answers: Answers) -> None:
+    code, output = suite(render(answers))
+
+    assert code == 0, output
