@@ -16,7 +16,8 @@ import signal
 import sys
 import tomllib
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +38,25 @@ def declared(project: Path) -> list[str]:
     return [*settings["project"]["dependencies"], *test]
 
 
+@cache
+def installed_modules() -> dict[str, set[str]]:
+    """Return each importable name with the distributions that bring it."""
+    return {
+        module: {canonicalize_name(name) for name in names}
+        for module, names in importlib.metadata.packages_distributions().items()
+    }
+
+
+@cache
+def installed() -> list[tuple[str, importlib.metadata.Distribution]]:
+    return [(canonicalize_name(found.name), found) for found in importlib.metadata.distributions()]
+
+
+@cache
+def requires(name: str) -> list[Requirement]:
+    return [Requirement(text) for text in importlib.metadata.requires(name) or ()]
+
+
 def closure(requirements: Iterable[str]) -> set[str]:
     """Return the names of all distributions that the requirements bring."""
     found: set[str] = set()
@@ -49,8 +69,7 @@ def closure(requirements: Iterable[str]) -> set[str]:
             continue
         seen.add((name, extras))
         found.add(name)
-        for text in importlib.metadata.requires(name) or ():
-            needed = Requirement(text)
+        for needed in requires(name):
             if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
                 queue.append(needed)
     return found
@@ -72,22 +91,14 @@ class Undeclared:
 
 def hide_undeclared(project: Path) -> None:
     allowed = closure(declared(project))
-    hidden = {
-        module
-        for module, distributions in importlib.metadata.packages_distributions().items()
-        if not allowed.intersection(canonicalize_name(name) for name in distributions)
-    }
+    hidden = {module for module, distributions in installed_modules().items() if not distributions & allowed}
     for name in list(sys.modules):
         if name.partition(".")[0] in hidden:
             del sys.modules[name]
     sys.meta_path.insert(0, Undeclared(hidden))
 
-    installed = importlib.metadata.distributions
-
-    def visible(**options: object) -> Iterator[importlib.metadata.Distribution]:
-        return (found for found in installed(**options) if canonicalize_name(found.name) in allowed)  # type: ignore[arg-type]  # passed on
-
-    importlib.metadata.distributions = visible  # type: ignore[assignment]  # pytest finds its plugins through this
+    visible = [found for name, found in installed() if name in allowed]
+    importlib.metadata.distributions = lambda **_: visible  # pytest finds its plugins through this
 
 
 def run(project: Path) -> int:
@@ -117,6 +128,10 @@ def preload() -> None:
                 if name.partition(".")[0] not in {"app", "tests"}:
                     with contextlib.suppress(ImportError):
                         importlib.import_module(name)
+    importlib.import_module("pydantic.v1")  # FastAPI imports it with its first route
+    closure(declared(TEMPLATE))
+    installed_modules()
+    installed()
     gc.collect()
     gc.freeze()
 
