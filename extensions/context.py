@@ -13,7 +13,7 @@ from jinja2 import Environment
 # What a feature cannot do without: {"auth": ("database",)}.
 NEEDS: dict[str, tuple[str, ...]] = {}
 
-# Questions of earlier versions. Without their names here, an update of a service that has answered them would stop half way.
+# Questions of earlier versions: without their names here, the update of a service that answered them stops half way.
 RETIRED: frozenset[str] = frozenset()
 
 BOOLEANS = frozenset(("true", "yes", "y", "on", "1", "false", "no", "n", "off", "0"))

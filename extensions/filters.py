@@ -14,12 +14,53 @@ BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u206
 
 # A distribution cannot depend on itself: what the service depends on, with any of its features, is taken.
 TAKEN = frozenset(
-    """
-    alembic anyio app argon2-cffi asyncpg aiosqlite cashews celery coverage deptry fakeredis fastapi hiredis httpx2
-    import-linter kombu limits mypy obstore opentelemetry-sdk orjson poethepoet prek puremagic pwdlib pydantic
-    pydantic-core pydantic-settings pyjwt pytest pytest-cov python-multipart redis ruff schemathesis service sqlalchemy
-    starlette structlog tenacity test tests typer uv uvicorn
-    """.split()
+    (
+        "aiosqlite",
+        "alembic",
+        "anyio",
+        "app",
+        "argon2-cffi",
+        "asyncpg",
+        "cashews",
+        "celery",
+        "coverage",
+        "deptry",
+        "fakeredis",
+        "fastapi",
+        "hiredis",
+        "httpx2",
+        "import-linter",
+        "kombu",
+        "limits",
+        "mypy",
+        "obstore",
+        "opentelemetry-sdk",
+        "orjson",
+        "poethepoet",
+        "prek",
+        "puremagic",
+        "pwdlib",
+        "pydantic",
+        "pydantic-core",
+        "pydantic-settings",
+        "pyjwt",
+        "pytest",
+        "pytest-cov",
+        "python-multipart",
+        "redis",
+        "ruff",
+        "schemathesis",
+        "service",
+        "sqlalchemy",
+        "starlette",
+        "structlog",
+        "tenacity",
+        "test",
+        "tests",
+        "typer",
+        "uv",
+        "uvicorn",
+    )
 )
 
 
@@ -27,7 +68,8 @@ def is_line(text: object) -> bool:
     return (
         isinstance(text, str)
         and len(text) <= 200
-        and text.strip() != ""
+        and text != ""
+        and text == text.strip()
         and not any(unicodedata.category(c) in INVISIBLE or c in BIDIRECTIONAL for c in text)
     )
 
@@ -93,7 +135,7 @@ def yaml_string(text: object) -> str:
 def markdown_text(text: object) -> str:
     """Return the text so that a Markdown reader shows every character of it, wherever in a paragraph it stands."""
     shown = re.sub(r"([\\`*_<>\[\]&~|])", r"\\\1", str(text))
-    return re.sub(r"^(\s*)([-+#=]|\d+(?=[.)]))", r"\1\\\2", shown)
+    return re.sub(r"^(\d*)([-+#=.)])", r"\1\\\2", shown)
 
 
 def git(key: str) -> str:
@@ -119,6 +161,15 @@ class Filters(Extension):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         filters = [
-            is_line, is_name, is_slug, is_email, slug, toml_string, yaml_string, markdown_text, git_name, git_email
+            is_line,
+            is_name,
+            is_slug,
+            is_email,
+            slug,
+            toml_string,
+            yaml_string,
+            markdown_text,
+            git_name,
+            git_email,
         ]
         environment.filters.update({function.__name__: function for function in filters})

@@ -31,7 +31,9 @@ def excluded(answers: Answers) -> set[str]:
     options = {**SETTINGS["_envops"], "undefined": jinja2.StrictUndefined}
     defaults = {name: question["default"] for name, question in QUESTIONS.items()}
     context = {**defaults, "_copier_operation": "copy", **answers}
-    patterns = "\n".join(jinja2.Environment(**options).from_string(entry).render(context) for entry in SETTINGS["_exclude"])
+    patterns = "\n".join(
+        jinja2.Environment(**options).from_string(entry).render(context) for entry in SETTINGS["_exclude"]
+    )
     return {line.strip() for line in patterns.splitlines() if line.strip()}
 
 

@@ -8,6 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from pytest_copie.plugin import Copie
@@ -17,6 +18,11 @@ from tests.suites import LOG
 
 Render = Callable[[Answers], Path]
 Suite = Callable[[Path], tuple[int, str]]
+
+
+class Commit(Protocol):
+    def __call__(self, folder: Path, *, tag: str | None = None) -> None:
+        """Make the folder a git repository if it is none, and commit everything in it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -74,6 +80,16 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     return copy
+
+
+@pytest.fixture(scope="session")
+def commit() -> Commit:
+    def commit(folder: Path, *, tag: str | None = None) -> None:
+        commands = [["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "state", "--allow-empty"]]
+        for command in [*commands, *([["tag", tag]] if tag else [])]:
+            subprocess.run(["git", *command], cwd=folder, check=True)
+
+    return commit
 
 
 @pytest.fixture(scope="session")

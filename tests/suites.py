@@ -1,8 +1,8 @@
 """Runs the test-suites of rendered services, each as if nothing were installed but what the service declares.
 
-A parent imports what the services share once and forks a child for each of them; this takes a tenth of the time that a new
-interpreter would. As a program it reads the folders from standard input, one JSON string a line, and answers each with
-the exit code; given a folder as its argument it runs that one suite, which is how it works where there is no fork.
+A parent imports what the services share once and forks a child for each of them, which saves the start of a new
+interpreter. As a program it reads the folders from standard input, one JSON string a line, and answers each with the
+exit code; given a folder as its argument it runs that one suite, which is how it works where there is no fork.
 """
 
 import ast

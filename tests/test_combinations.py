@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,12 @@ from tests.conftest import Render, Suite
 
 pytestmark = pytest.mark.parametrize("answers", [*ALL, *VARIANTS], ids=identify)
 
-PARSERS = {".json": json.loads, ".toml": tomllib.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
+PARSERS: dict[str, Callable[[str], object]] = {
+    ".json": json.loads,
+    ".toml": tomllib.loads,
+    ".yaml": yaml.safe_load,
+    ".yml": yaml.safe_load,
+}
 DIRECTIVE = re.compile(r"\{%|%\}|\{@|@\}|\{#|#\}")
 
 
