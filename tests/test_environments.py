@@ -81,7 +81,7 @@ def served(folder: Path, *, workers: int = 1) -> Iterator[tuple[subprocess.Popen
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(folder / ".venv" / "bin" / "poe"), "-q", "serve", "--port", str(port), "--workers", str(workers)]
+    command = [UV, "run", "--locked", "poe", "-q", "serve", "--port", str(port), "--workers", str(workers)]
     lines: list[str] = []
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -148,7 +148,8 @@ def test_it_serves_with_several_workers(service: Path) -> None:
 
 
 def test_a_wrong_setting_is_named_and_ends_the_start(service: Path) -> None:
-    process = run(service, str(service / ".venv" / "bin" / "poe"), "-q", "serve", "--port", "hunter2")
+    process = run(service, UV, "run", "--locked", "poe", "-q", "serve", "--port", "hunter2")
 
-    assert process.returncode != 0
-    assert "port" in process.stderr
+    assert process.returncode == 78
+    assert process.stderr.startswith("ServerSettings port: ")
+    assert process.stderr.count("\n") == 1

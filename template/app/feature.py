@@ -1,6 +1,8 @@
 """What the application is assembled from."""
 
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
 
 from fastapi import FastAPI
 
@@ -9,3 +11,23 @@ class Feature(Protocol):
     """A module or package that adds itself to the application."""
 
     def install(self, app: FastAPI, /) -> None: ...
+
+
+State = Mapping[str, Any]  # each feature adds what it likes
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[State]]
+
+
+def add_lifespan(app: FastAPI, lifespan: Lifespan) -> None:
+    """Open what a feature needs when the application starts, after what is there already, and close it before that.
+
+    A router brings its own lifespan; this is for features without one, because every included router takes time from
+    every request.
+    """
+    outer = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def nested(app: FastAPI) -> AsyncGenerator[State]:
+        async with outer(app) as state, lifespan(app) as added:
+            yield {**(state or {}), **added}
+
+    app.router.lifespan_context = nested

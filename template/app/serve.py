@@ -1,11 +1,13 @@
 """Starts the server: `poe serve` for production, `poe dev` with reloading; a setting is a command-line option too."""
 
+import sys
+
 import uvicorn
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import CliApp, SettingsConfigDict
 
 from app import logs
-from app.settings import Environment, Settings
+from app.settings import ROOT, Environment, Settings
 
 
 class ServerSettings(Settings):
@@ -20,13 +22,22 @@ class ServerSettings(Settings):
     graceful_timeout: NonNegativeInt = Field(default=20, description="seconds for open requests after SIGTERM")
 
 
-def serve(settings: ServerSettings) -> None:
-    logs.configure()
+def main() -> int:
+    """Return `EX_CONFIG` of sysexits.h where a setting is wrong; uvicorn ends the process itself where it fails."""
+    try:
+        settings = CliApp.run(ServerSettings)
+        logs.configure()
+    except ValidationError as error:
+        for wrong in error.errors(include_url=False, include_input=False):
+            print(f"{error.title} {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}", file=sys.stderr)
+        return 78
+    reload = settings.environment is Environment.DEVELOPMENT
     uvicorn.run(
         "app.main:app",
         host=settings.host,
         port=settings.port,
-        reload=settings.environment is Environment.DEVELOPMENT,
+        reload=reload,
+        reload_dirs=[str(ROOT / "app")] if reload else None,
         workers=settings.workers,
         limit_max_requests=settings.max_requests,
         limit_max_requests_jitter=settings.max_requests_jitter,
@@ -36,7 +47,8 @@ def serve(settings: ServerSettings) -> None:
         access_log=False,
         log_config=None,
     )
+    return 0
 
 
 if __name__ == "__main__":
-    serve(CliApp.run(ServerSettings))
+    sys.exit(main())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliSuppress, SettingsConfigDict
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,7 +31,9 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    environment: Environment = Field(default=Environment.PRODUCTION, validation_alias="SERVICE_ENVIRONMENT")
+    environment: CliSuppress[Environment] = Field(
+        default=Environment.PRODUCTION, validation_alias="SERVICE_ENVIRONMENT"
+    )
 
 
 class Project(NamedTuple):

@@ -6,6 +6,8 @@ import sys
 import pytest
 import uvicorn
 
+from app.settings import ROOT
+
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
@@ -16,14 +18,22 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     return told
 
 
+def start() -> object:
+    """Return the exit code of `python -m app.serve`."""
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("app.serve", run_name="__main__")
+    return ended.value.code
+
+
 def test_it_serves_without_reloading_and_without_naming_itself(started: dict[str, object]) -> None:
-    runpy.run_module("app.serve", run_name="__main__")
+    start()
 
     assert started == {
         "app": "app.main:app",
         "host": "127.0.0.1",
         "port": 8000,
         "reload": False,
+        "reload_dirs": None,
         "workers": 1,
         "limit_max_requests": None,
         "limit_max_requests_jitter": 0,
@@ -43,7 +53,7 @@ def test_every_number_is_a_setting(started: dict[str, object], monkeypatch: pyte
     monkeypatch.setenv("SERVER_KEEP_ALIVE", "75")
     monkeypatch.setenv("SERVER_GRACEFUL_TIMEOUT", "10")
 
-    runpy.run_module("app.serve", run_name="__main__")
+    start()
 
     assert started["host"] == "0.0.0.0"
     assert started["workers"] == 2
@@ -57,14 +67,35 @@ def test_the_command_line_wins(started: dict[str, object], monkeypatch: pytest.M
     monkeypatch.setenv("SERVER_PORT", "9000")
     monkeypatch.setattr(sys, "argv", ["serve", "--port", "9001"])
 
-    runpy.run_module("app.serve", run_name="__main__")
+    start()
 
     assert started["port"] == 9001
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"), [("SERVER_PORT", "ServerSettings port"), ("LOG_LEVEL", "LogSettings level")]
+)
+def test_a_wrong_setting_is_named_and_not_repeated(
+    started: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    name: str,
+) -> None:
+    monkeypatch.setenv(variable, "hunter2")
+
+    assert start() == 78
+
+    message = capsys.readouterr().err
+    assert message.startswith(f"{name}: Input should be")
+    assert "hunter2" not in message
+    assert started == {}
 
 
 def test_development_reloads(started: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVICE_ENVIRONMENT", "development")
 
-    runpy.run_module("app.serve", run_name="__main__")
+    start()
 
     assert started["reload"] is True
+    assert started["reload_dirs"] == [str(ROOT / "app")]

@@ -2,12 +2,10 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel
 
 from app.health.checks import State, run_checks
-
-router = APIRouter(tags=["health"])
 
 
 class Liveness(BaseModel):
@@ -19,12 +17,10 @@ class Readiness(BaseModel):
     checks: dict[str, State]
 
 
-@router.get("/livez")
 async def livez() -> Liveness:
     return Liveness(status=State.OK)
 
 
-@router.get("/readyz")
 async def readyz(request: Request, response: Response) -> Readiness:
     checks = await run_checks(request.app)
     if State.FAIL in checks.values():

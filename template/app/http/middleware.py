@@ -1,9 +1,9 @@
 """What happens around every request, in one pure ASGI middleware."""
 
 import re
+import secrets
 from collections.abc import Callable
 from time import perf_counter
-from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.types import EventDict
@@ -30,7 +30,8 @@ class RequestContextMiddleware:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                await context.settle(committed=message["status"] < 400)
+                if context.on_commit or context.on_rollback:
+                    await context.settle(committed=message["status"] < 400)
                 context.status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", context.request_id.encode())]
             await send(message)
@@ -56,7 +57,7 @@ def request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
-    return uuid4().hex
+    return secrets.token_hex(16)
 
 
 def route(scope: Scope) -> str | None:
