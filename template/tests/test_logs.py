@@ -53,6 +53,14 @@ def test_records_of_libraries_have_the_same_form(logged: Logged, app: FastAPI, n
     assert line["level"] == "warning"
 
 
+def test_a_record_that_cannot_be_written_stops_nothing(
+    logged: Logged, app: FastAPI, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logging.getLogger("some.library").warning("half a character: \ud83d")
+
+    assert "--- Logging error ---" in capsys.readouterr().err
+
+
 async def test_a_higher_level_silences_the_requests(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_LEVEL", "WARNING")
 

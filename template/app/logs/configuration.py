@@ -72,7 +72,10 @@ class StandardOutput(logging.Handler):
     """Writes to what standard output is now, not what it was when logging was configured."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        write_line(self.format(record))
+        try:
+            write_line(self.format(record))
+        except Exception:  # a record that cannot be written must not stop the work that it tells of
+            self.handleError(record)
 
 
 def configure() -> None:
