@@ -12,7 +12,7 @@ import pytest
 from copier import run_copy, run_update
 from copier.errors import UserMessageError
 
-from tests.combinations import ALL, BARE, FULL
+from tests.combinations import ALL, BARE, FULL, REPOSITORY
 from tests.conftest import Commit, Render, Suite
 
 Break = Callable[[str, Callable[[str], str]], str]
@@ -41,7 +41,7 @@ def broken(render: Render, suite: Suite, tmp_path: Path) -> Break:
         ("errors", "test_an_unknown_path_is_a_problem_document"),
         ("logs", "test_records_of_libraries_have_the_same_form"),
         ("health", "test_a_living_process_says_so"),
-        ("http", "test_an_answer_carries_a_new_id"),
+        ("http", "test_an_answer_comes_through"),
         ("rates", "test_the_first_provider_wins_and_the_second_adds"),
     ],
 )
@@ -51,6 +51,21 @@ def test_a_feature_that_is_not_attached_fails_a_test_of_behaviour(broken: Break,
         return imports + name + features.replace(f"    {feature},\n", f"    # {feature},\n")
 
     assert f"::{behaviour}" in broken("app/features.py", unplug)
+
+
+@pytest.mark.parametrize(
+    ("middleware", "behaviour"),
+    [
+        ("UnhandledErrors", "test_an_unexpected_error_shows_only_the_request_id"),
+        ("RequestContextMiddleware", "test_an_answer_carries_a_new_id"),
+    ],
+)
+def test_middleware_that_is_not_attached_fails_a_test_of_behaviour(
+    broken: Break, middleware: str, behaviour: str
+) -> None:
+    line = f"    app.add_middleware({middleware}"
+
+    assert f"::{behaviour}" in broken("app/main.py", lambda text: text.replace(line, f"    # {line}"))
 
 
 def test_a_dependency_that_is_not_declared_cannot_be_imported(broken: Break) -> None:
@@ -63,6 +78,12 @@ def test_what_only_this_repository_needs_cannot_be_imported(broken: Break) -> No
     output = broken("app/resources.py", lambda text: text.replace('"""\n', '"""\n\nimport copier\n', 1))
 
     assert "copier is not declared by this service" in output
+
+
+def test_a_suite_can_run_without_a_fork(render: Render) -> None:
+    run = subprocess.run([sys.executable, "-P", "tests/suites.py", render(FULL)], cwd=REPOSITORY, check=False)
+
+    assert run.returncode == 0
 
 
 @pytest.fixture

@@ -23,11 +23,11 @@ class RequestContext:
 
     async def settle(self, *, committed: bool) -> None:
         """Run the callbacks of this outcome in order and drop the others; one that fails is logged, nothing more."""
-        callbacks = self.on_commit if committed else self.on_rollback
-        self.on_commit, self.on_rollback = [], []
-        for callback in callbacks:
+        callbacks, others = (self.on_commit, self.on_rollback) if committed else (self.on_rollback, self.on_commit)
+        others.clear()
+        while callbacks:
             try:
-                await callback()
+                await callbacks.pop(0)()
             except Exception:  # the outcome stands, and the callbacks after this one must still run
                 logger.exception("context.callback_failed", committed=committed)
 
@@ -35,11 +35,19 @@ class RequestContext:
 current: ContextVar[RequestContext] = ContextVar("request_context")
 
 
+def undecided() -> RequestContext:
+    """Return the context of a request whose response has not started; raise where there is none."""
+    context = current.get()
+    if context.status is not None:
+        raise RuntimeError("The response has left: it is too late to wait for the outcome of this request.")
+    return context
+
+
 def after_commit(callback: Callback) -> None:
     """Run `callback` once the work of this request is stored and before its response leaves."""
-    current.get().on_commit.append(callback)
+    undecided().on_commit.append(callback)
 
 
 def after_rollback(callback: Callback) -> None:
     """Run `callback` once the work of this request has been undone and before its response leaves."""
-    current.get().on_rollback.append(callback)
+    undecided().on_rollback.append(callback)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from http.client import responses
 from typing import ClassVar, TypedDict
 
 from fastapi import FastAPI, Request
@@ -24,7 +25,8 @@ class ServiceError(Exception):
     code: ClassVar[str] = "service_error"
 
     def __init_subclass__(cls) -> None:
-        cls.code = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        if "code" not in vars(cls):
+            cls.code = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
     def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -46,7 +48,7 @@ class ProblemResponse(JSONResponse):
 
 def problem(
     request: Request,
-    status: HTTPStatus,
+    status: int,
     detail: str,
     *,
     code: str | None = None,
@@ -56,15 +58,15 @@ def problem(
     """Without a `code` the problem is no more than its HTTP status, which RFC 9457 calls `about:blank`."""
     content = {
         "type": f"/problems/{code}" if code else "about:blank",
-        "title": code.replace("_", " ").capitalize() if code else status.phrase,
-        "status": status,
+        "title": code.replace("_", " ").capitalize() if code else responses.get(status, "Error"),
+        "status": int(status),
         "detail": detail,
         "instance": request.url.path,
         "request_id": current.get().request_id,
     }
     if errors is not None:
         content["errors"] = errors
-    return ProblemResponse(content, status, headers)
+    return ProblemResponse(content, int(status), headers)
 
 
 async def on_service_error(request: Request, error: Exception) -> Response:
@@ -74,10 +76,9 @@ async def on_service_error(request: Request, error: Exception) -> Response:
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    if status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
-        return Response(status_code=status, headers=error.headers)
-    return problem(request, status, error.detail, headers=error.headers)
+    if error.status_code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
+        return Response(status_code=error.status_code, headers=error.headers)
+    return problem(request, error.status_code, error.detail, headers=error.headers)
 
 
 async def on_validation_error(request: Request, error: Exception) -> Response:
@@ -101,7 +102,7 @@ def json_pointer(location: Sequence[str | int]) -> str:
 
 
 class UnhandledErrors:
-    """Answers what nobody expected. It stands inside the other middleware, so that a 500 carries their headers too."""
+    """Answers what nobody expected, once the response has not started; the server logs and breaks off the others."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -113,9 +114,9 @@ class UnhandledErrors:
         try:
             await self.app(scope, receive, send)
         except Exception:  # the last place where the caller can still be answered
-            logger.exception("http.unhandled_error")
             if current.get().status is not None:
                 raise
+            logger.exception("http.unhandled_error")
             response = problem(
                 Request(scope),
                 HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -128,4 +129,3 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, on_service_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_validation_error)
-    app.add_middleware(UnhandledErrors)

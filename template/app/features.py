@@ -17,9 +17,8 @@ FEATURES: Sequence[Feature] = [
     errors,
     logs,
     health,
+    http,
     # {% if samples %}
     rates,
     # {% endif %}
-    # last, so that its middleware surrounds all others
-    http,
 ]

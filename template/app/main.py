@@ -2,7 +2,10 @@
 
 from fastapi import FastAPI
 
+from app.errors import UnhandledErrors
 from app.features import FEATURES
+from app.http import RequestContextMiddleware
+from app.logs import access_logger
 from app.resources import RESOURCES
 from app.settings import project
 
@@ -13,6 +16,9 @@ def create_app() -> FastAPI:
     app = FastAPI(title=metadata.name, version=metadata.version, description=metadata.description)
     for feature in [*FEATURES, *RESOURCES]:
         feature.install(app)
+    # around everything that was installed, the outermost last
+    app.add_middleware(UnhandledErrors)
+    app.add_middleware(RequestContextMiddleware, write=access_logger())
     return app
 
 

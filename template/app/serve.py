@@ -1,6 +1,7 @@
 """Starts the server: `poe serve` for production, `poe dev` with reloading; a setting is a command-line option too."""
 
 import sys
+from importlib import import_module
 
 import uvicorn
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
@@ -16,22 +17,26 @@ class ServerSettings(Settings):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=1, le=65535)
     workers: PositiveInt = Field(default=1, description="processes")
-    max_requests: PositiveInt | None = Field(default=None, description="requests after which a worker is replaced")
+    max_requests: PositiveInt | None = Field(
+        default=None, description="requests after which a worker ends and is replaced"
+    )
     max_requests_jitter: NonNegativeInt = Field(default=0, description="up to so many more, so that they do not all go")
     keep_alive: NonNegativeInt = Field(default=5, description="seconds an idle connection stays open")
     graceful_timeout: NonNegativeInt = Field(default=20, description="seconds for open requests after SIGTERM")
 
 
 def main() -> int:
-    """Return `EX_CONFIG` of sysexits.h where a setting is wrong; uvicorn ends the process itself where it fails."""
+    """Return `EX_CONFIG` of sysexits.h where a setting is wrong; workers would not tell."""
     try:
         settings = CliApp.run(ServerSettings)
         logs.configure()
+        reload = settings.environment is Environment.DEVELOPMENT
+        if not reload:
+            import_module("app.main")
     except ValidationError as error:
         for wrong in error.errors(include_url=False, include_input=False):
             print(f"{error.title} {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}", file=sys.stderr)
         return 78
-    reload = settings.environment is Environment.DEVELOPMENT
     uvicorn.run(
         "app.main:app",
         host=settings.host,

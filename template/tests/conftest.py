@@ -1,10 +1,14 @@
 """What every test may use."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-os.environ["SERVICE_ENVIRONMENT"] = "test"  # read when `app` is imported, which the fixtures do
+# Before the fixtures import `app`: what this machine has set for the service stays out of the tests.
+for line in Path(__file__).parents[1].joinpath(".env.example").read_text("utf-8").splitlines():
+    os.environ.pop(line.partition("=")[0], None)
+os.environ["SERVICE_ENVIRONMENT"] = "test"
 
 pytest_plugins = ["tests.fixtures.http", "tests.fixtures.logs"]
 

@@ -1,12 +1,14 @@
 """What waits for the outcome of a request runs for that outcome only, and before the answer leaves."""
 
+from asyncio import CancelledError
 from http import HTTPStatus
 
 import pytest
-from fastapi import FastAPI, HTTPException
+from fastapi import BackgroundTasks, FastAPI, HTTPException
 from httpx2 import AsyncClient
+from starlette.types import Message, Scope
 
-from app.context import after_commit, after_rollback
+from app.context import RequestContext, after_commit, after_rollback, current
 from tests.fixtures.logs import Logged
 
 
@@ -30,6 +32,86 @@ def done(app: FastAPI) -> list[str]:
             raise HTTPException(HTTPStatus.CONFLICT)
 
     return done
+
+
+async def test_it_runs_before_the_answer_leaves(done: list[str], app: FastAPI) -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        done.append(message["type"])
+
+    scope: Scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/orders",
+        "query_string": b"",
+        "headers": [],
+        "client": None,
+    }
+    await app(scope, receive, send)
+
+    assert done == ["ordered", "announced", "http.response.start", "http.response.body"]
+
+
+async def test_callbacks_run_in_their_order_and_may_add_more(app: FastAPI, client: AsyncClient) -> None:
+    done: list[str] = []
+
+    async def first() -> None:
+        done.append("first")
+        after_commit(third)
+
+    async def second() -> None:
+        done.append("second")
+
+    async def third() -> None:
+        done.append("third")
+
+    @app.post("/v1/orders")
+    async def create_order() -> None:
+        after_commit(first)
+        after_commit(second)
+
+    await client.post("/v1/orders")
+
+    assert done == ["first", "second", "third"]
+
+
+async def test_a_request_that_is_broken_off_counts_as_failed(
+    done: list[str], app: FastAPI, client: AsyncClient
+) -> None:
+    async def forget() -> None:
+        done.append("forgotten")
+
+    @app.post("/v1/parcels")
+    async def create_parcel() -> None:
+        after_rollback(forget)
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        await client.post("/v1/parcels")
+
+    assert done == ["forgotten"]
+
+
+async def test_nothing_can_wait_for_an_outcome_that_is_known(app: FastAPI, client: AsyncClient) -> None:
+    async def announce() -> None: ...
+
+    async def work_later() -> None:
+        with pytest.raises(RuntimeError, match="too late"):
+            after_commit(announce)
+        current.get().principal_id = "worked"
+
+    seen: list[RequestContext] = []
+
+    @app.post("/v1/orders")
+    async def create_order(background: BackgroundTasks) -> None:
+        seen.append(current.get())
+        background.add_task(work_later)
+
+    await client.post("/v1/orders")
+
+    assert seen[0].principal_id == "worked"
 
 
 async def test_a_success_runs_what_waits_for_the_commit(done: list[str], client: AsyncClient) -> None:

@@ -1,5 +1,6 @@
 """Whatever goes wrong, the caller gets a problem document and no more than the caller may know."""
 
+import logging
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
 
@@ -82,19 +83,24 @@ async def test_a_pointer_escapes_what_pointers_reserve(app: FastAPI, client: Asy
 async def test_an_unexpected_error_shows_only_the_request_id(logged: Logged, app: FastAPI, client: AsyncClient) -> None:
     @app.get("/v1/shelves")
     async def get_shelves() -> None:
-        raise RuntimeError("hunter2")
+        password = "a local " + "secret"
+        raise RuntimeError("hunter2" if password else "")
 
     response = await client.get("/v1/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert response.headers["content-type"] == "application/problem+json"
     assert "hunter2" not in response.text
-    (record,) = (record for record in logged() if record["level"] == "error")
+    lines = logged()
+    assert "a local secret" not in str(lines)
+    (record,) = (record for record in lines if record["level"] == "error")
     assert record["request_id"] == response.json()["request_id"] == response.headers["x-request-id"]
     assert record["exception"][0]["exc_value"] == "hunter2"
 
 
-async def test_an_error_in_mid_response_breaks_the_response_off(app: FastAPI, client: AsyncClient) -> None:
+async def test_an_error_in_mid_response_breaks_the_response_off(
+    logged: Logged, app: FastAPI, client: AsyncClient
+) -> None:
     async def half() -> AsyncGenerator[str]:
         yield "half"
         raise RuntimeError("torn")
@@ -105,6 +111,34 @@ async def test_an_error_in_mid_response_breaks_the_response_off(app: FastAPI, cl
 
     with pytest.raises(RuntimeError, match="torn"):
         await client.get("/v1/shelves")
+    logging.getLogger("uvicorn.error").error("Exception in ASGI application")
+
+    request, error = logged()
+    assert request["status"] == HTTPStatus.OK
+    assert error["request_id"] == request["request_id"]
+
+
+async def test_an_unusual_status_stays_what_it_is(app: FastAPI, client: AsyncClient) -> None:
+    @app.get("/v1/shelves")
+    async def get_shelves() -> None:
+        raise HTTPException(499, "The caller has gone.")
+
+    response = await client.get("/v1/shelves")
+
+    assert response.status_code == 499
+    assert response.json()["title"] == "Error"
+
+
+async def test_a_name_of_its_own_wins(app: FastAPI, client: AsyncClient) -> None:
+    class OutOfStock(ServiceError):
+        status = HTTPStatus.CONFLICT
+        code = "conflict"
+
+    @app.get("/v1/shelves")
+    async def get_shelves() -> None:
+        raise OutOfStock("Nothing is left.")
+
+    assert (await client.get("/v1/shelves")).json()["type"] == "/problems/conflict"
 
 
 async def test_a_status_without_a_body_stays_without(app: FastAPI, client: AsyncClient) -> None:

@@ -1,15 +1,32 @@
 """Settings are safe when nobody has thought of them."""
 
+from pathlib import Path
+from runpy import run_path
+
 import pytest
 from pydantic import ValidationError
 
-from app.settings import Environment, Settings
+from app import settings
+from app.settings import ROOT, Environment, Settings
 
 
 def test_an_unset_environment_means_production(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SERVICE_ENVIRONMENT")
 
     assert Settings().environment is Environment.PRODUCTION
+
+
+def test_an_empty_value_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_ENVIRONMENT", "")
+
+    assert Settings().environment is Environment.PRODUCTION
+
+
+@pytest.mark.parametrize(("environment", "file"), [("test", None), ("development", ROOT / ".env"), ("", ROOT / ".env")])
+def test_only_tests_do_not_read_the_file(monkeypatch: pytest.MonkeyPatch, environment: str, file: Path | None) -> None:
+    monkeypatch.setenv("SERVICE_ENVIRONMENT", environment)
+
+    assert run_path(settings.__file__)["Settings"].model_config["env_file"] == file
 
 
 def test_an_unknown_environment_is_refused_without_repeating_it(monkeypatch: pytest.MonkeyPatch) -> None:

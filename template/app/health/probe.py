@@ -5,16 +5,18 @@ Run it by its path. It imports nothing of the service, for that would take longe
 
 import os
 import sys
-from urllib.error import URLError
-from urllib.request import urlopen
+from http.client import HTTPException
+from urllib.request import ProxyHandler, build_opener
+
+SECONDS = 3
 
 
 def main() -> int:
     port = os.environ.get("SERVER_PORT") or "8000"
     try:
-        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=3):
+        with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/readyz", timeout=SECONDS):
             return 0
-    except (URLError, TimeoutError) as error:
+    except (OSError, HTTPException) as error:
         print(error, file=sys.stderr)
         return 1
 

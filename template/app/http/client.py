@@ -12,9 +12,12 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import Response
 from pydantic import PositiveFloat, PositiveInt
 from pydantic_settings import SettingsConfigDict
+from structlog.stdlib import get_logger
 
 from app.errors import problem
 from app.settings import Settings
+
+logger = get_logger()
 
 
 class HttpClientSettings(Settings):
@@ -55,11 +58,15 @@ def tls() -> ssl.SSLContext:
 
 class LimitedTransport(httpx2.AsyncHTTPTransport):
     def __init__(self, max_response_bytes: int) -> None:
-        super().__init__(verify=tls())
+        # Without a limit: one silent service would take all connections from the others.
+        super().__init__(verify=tls(), limits=httpx2.Limits(max_connections=None))
         self.max_response_bytes = max_response_bytes
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response = await super().handle_async_request(request)
+        if "content-encoding" in response.headers:
+            await response.aclose()
+            raise httpx2.RemoteProtocolError("The answer is compressed, which was not asked for.")
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = LimitedStream(response.stream, self.max_response_bytes)
         return response
@@ -71,10 +78,11 @@ class ClientState(TypedDict):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[ClientState]:
-    settings = HttpClientSettings()
+    settings: HttpClientSettings = app.state.http_client_settings
     async with httpx2.AsyncClient(
         timeout=settings.timeout,
         transport=LimitedTransport(settings.max_response_bytes),
+        headers={"Accept-Encoding": "identity"},  # a small compressed answer can be a large one
     ) as client:
         yield {"http_client": client}
 
@@ -88,7 +96,9 @@ HttpClientDep = Annotated[httpx2.AsyncClient, Depends(get_http_client)]
 
 
 async def on_upstream_error(request: Request, error: Exception) -> Response:
-    """Tell the caller that the fault lies behind this service, and not where."""
+    """Tell the caller that the fault lies behind this service, and the log where."""
+    assert isinstance(error, httpx2.HTTPError)
+    logger.warning("http.upstream_failed", host=error.request.url.host, error=type(error).__name__)
     if isinstance(error, httpx2.TimeoutException):
         return problem(request, HTTPStatus.GATEWAY_TIMEOUT, "A service behind this one did not answer in time.")
     return problem(request, HTTPStatus.BAD_GATEWAY, "A service behind this one failed.")

@@ -14,7 +14,7 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 
 class RequestContextMiddleware:
-    """Gives the request its id and its context, writes its log line, and settles what waits for its outcome."""
+    """Gives the request its id and its context, settles what waits for its outcome, and writes its log line."""
 
     def __init__(self, app: ASGIApp, write: Callable[[EventDict], None]) -> None:
         self.app = app
@@ -24,32 +24,36 @@ class RequestContextMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = perf_counter()
+        started = ended = perf_counter()
         context = RequestContext(request_id(scope))
-        token = current.set(context)
+        current.set(context)  # and never reset: the server, too, logs on behalf of this request
 
         async def send_with_id(message: Message) -> None:
+            nonlocal ended
             if message["type"] == "http.response.start":
                 if context.on_commit or context.on_rollback:
                     await context.settle(committed=message["status"] < 400)
-                context.status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", context.request_id.encode())]
+                context.status = int(message["status"])
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
             await send(message)
+            ended = perf_counter()
 
         try:
             await self.app(scope, receive, send_with_id)
         finally:
+            if context.status is None:
+                ended = perf_counter()
+                await context.settle(committed=False)
             self.write(
                 {
                     "event": "http.request",
                     "method": scope["method"],
                     "route": route(scope),
                     "status": context.status,
-                    "duration_ms": round((perf_counter() - started) * 1000, 3),
+                    "duration_ms": round((ended - started) * 1000, 3),
                     "client_ip": scope["client"][0] if scope["client"] else None,
                 }
             )
-            current.reset(token)
 
 
 def request_id(scope: Scope) -> str:

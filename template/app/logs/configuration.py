@@ -1,5 +1,6 @@
 """One chain of processors for the service's own records and for those of uvicorn and the libraries."""
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -39,7 +40,10 @@ def add_request(logger: WrappedLogger, method: str, event: EventDict) -> EventDi
 def render_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
     """Begin every line with when, how grave and what, for the eye that scans them."""
     line = {"timestamp": event.pop("timestamp"), "level": event.pop("level"), "event": event.pop("event"), **event}
-    return orjson.dumps(line, default=repr, option=orjson.OPT_UTC_Z).decode()
+    try:
+        return orjson.dumps(line, default=repr, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:  # half a surrogate pair, or a number beyond 64 bits
+        return json.dumps(line, default=str)
 
 
 def drop_colours(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -57,9 +61,9 @@ PROCESSORS: Sequence[Processor] = (structlog.stdlib.add_log_level, add_time, add
 
 
 def renderers(settings: LogSettings) -> Sequence[Processor]:
+    """Return what turns a record into text; without local variables, for they hold secrets."""
     if settings.pretty:
-        return (structlog.dev.ConsoleRenderer(),)
-    # Local variables stay out: they hold secrets.
+        return (structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),)
     return (structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)), render_json)
 
 
@@ -84,12 +88,23 @@ def configure() -> None:
     handler.setFormatter(
         ProcessorFormatter(
             processors=[ProcessorFormatter.remove_processors_meta, *renderers(settings)],
-            foreign_pre_chain=[*PROCESSORS, structlog.stdlib.ExtraAdder(), drop_colours],
+            foreign_pre_chain=[
+                *PROCESSORS,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(),
+                drop_colours,
+            ],
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.level, force=True)
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *PROCESSORS, ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *PROCESSORS,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.processors.StackInfoRenderer(),
+            ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )

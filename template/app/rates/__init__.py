@@ -3,7 +3,9 @@
 from fastapi import FastAPI
 
 from app.rates.router import router
+from app.rates.service import RatesSettings
 
 
 def install(app: FastAPI) -> None:
+    app.state.rates_settings = RatesSettings()
     app.include_router(router, prefix="/v1")

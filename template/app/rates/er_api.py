@@ -1,5 +1,8 @@
 """ExchangeRate-API: daily rates without a key (https://www.exchangerate-api.com/docs/free)."""
 
+from http import HTTPStatus
+from typing import Literal
+
 from httpx2 import AsyncClient
 from pydantic import BaseModel, Field
 
@@ -7,17 +10,21 @@ from app.rates.schemas import Currency, Rate
 
 
 class Answer(BaseModel):
-    error: str | None = Field(default=None, alias="error-type")
-    rates: dict[Currency, Rate] = {}
+    base_code: Currency
+    rates: dict[Currency, Rate]
+
+
+class Refusal(BaseModel):
+    error_type: Literal["unsupported-code"] = Field(alias="error-type")
 
 
 async def fetch(client: AsyncClient, url: str, base: str) -> dict[str, float]:
-    """Return no rates for a currency that the provider does not know."""
+    """Return no rates for a currency that the provider does not know; raise `ValueError` for what is no answer."""
     response = await client.get(f"{url}/latest/{base}")
-    answer = Answer.model_validate_json(response.content)
-    if answer.error == "unsupported-code":
+    if response.status_code == HTTPStatus.NOT_FOUND:
+        Refusal.model_validate_json(response.content)
         return {}
-    response.raise_for_status()
-    if answer.error is not None:
-        raise ValueError(answer.error)
+    answer = Answer.model_validate_json(response.raise_for_status().content)
+    if answer.base_code != base:
+        raise ValueError(answer.base_code)
     return answer.rates

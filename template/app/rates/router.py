@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from app.rates.schemas import Currency, RatesRead
-from app.rates.service import RatesServiceDep, lifespan
+from app.rates.service import RatesServiceDep
 
-router = APIRouter(prefix="/rates", tags=["rates"], lifespan=lifespan)
+router = APIRouter(prefix="/rates", tags=["rates"])
 
 
 @router.get("/{base}")

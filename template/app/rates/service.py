@@ -1,13 +1,12 @@
 """Asks every configured provider at the same time, and lives with some of them failing."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from http import HTTPStatus
-from typing import Annotated, NamedTuple, TypedDict
+from typing import Annotated, NamedTuple
 
 import httpx2
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, Request
 from pydantic import HttpUrl, PositiveFloat
 from pydantic_settings import SettingsConfigDict
 from structlog.stdlib import get_logger
@@ -71,10 +70,10 @@ class RatesService:
         for quote in quotes.values():
             known = {**quote.rates, **known}
         if not known:
-            raise CurrencyUnknown(f"No provider knows the currency {base}.")
+            raise CurrencyUnknown(f"No provider that answered knows the currency {base}.")
         known[base] = 1.0
         if unknown := [symbol for symbol in symbols if symbol not in known]:
-            raise CurrencyUnknown(f"No provider knows the currency {', '.join(unknown)}.")
+            raise CurrencyUnknown(f"No provider that answered knows the currency {', '.join(unknown)}.")
 
         return RatesRead(base=base, rates={symbol: known[symbol] for symbol in symbols or known}, providers=statuses)
 
@@ -94,24 +93,15 @@ class RatesService:
             async with asyncio.timeout(self.timeout):
                 return Quote(ProviderStatus.OK, await fetch(self.client, url, base))
         except (TimeoutError, httpx2.TimeoutException) as error:
-            logger.warning("rates.provider_timeout", provider=name, error=repr(error))
+            logger.warning("rates.provider_timeout", provider=name, error=type(error).__name__)
             return Quote(ProviderStatus.TIMEOUT)
         except (httpx2.HTTPError, ValueError) as error:
-            logger.warning("rates.provider_error", provider=name, error=repr(error))
+            logger.warning("rates.provider_error", provider=name, error=type(error).__name__)
             return Quote(ProviderStatus.ERROR)
 
 
-class RatesState(TypedDict):
-    rates_settings: RatesSettings
-
-
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncGenerator[RatesState]:
-    yield {"rates_settings": RatesSettings()}
-
-
 async def get_service(request: Request, client: HttpClientDep) -> RatesService:
-    return RatesService(client, request.state.rates_settings)
+    return RatesService(client, request.app.state.rates_settings)
 
 
 RatesServiceDep = Annotated[RatesService, Depends(get_service)]

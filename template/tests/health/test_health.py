@@ -1,6 +1,7 @@
 """Alive is not the same as ready."""
 
 import asyncio
+from functools import partial
 from http import HTTPStatus
 
 import pytest
@@ -11,11 +12,19 @@ from app.health import add_check, checks
 from tests.fixtures.logs import Logged
 
 
-async def test_a_living_process_says_so(client: AsyncClient) -> None:
+async def test_a_living_process_says_so_whatever_else_is_down(app: FastAPI, client: AsyncClient) -> None:
+    asked: list[str] = []
+
+    async def check() -> None:
+        asked.append("shelf")
+
+    add_check(app, "shelf", check)
+
     response = await client.get("/livez")
 
     assert response.status_code == HTTPStatus.OK
     assert response.json() == {"status": "ok"}
+    assert asked == []
 
 
 async def test_it_is_ready_when_every_check_passes(app: FastAPI, client: AsyncClient) -> None:
@@ -44,11 +53,21 @@ async def test_it_is_not_ready_when_one_check_fails(logged: Logged, app: FastAPI
     assert "health.check_failed" in [record["event"] for record in logged()]
 
 
+async def test_the_checks_run_at_the_same_time(app: FastAPI, client: AsyncClient) -> None:
+    both_asked = asyncio.Barrier(2)
+    add_check(app, "shelf", both_asked.wait)
+    add_check(app, "cellar", both_asked.wait)
+
+    response = await client.get("/readyz")
+
+    assert response.status_code == HTTPStatus.OK
+
+
 async def test_a_check_that_hangs_has_failed(
     app: FastAPI, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks, "CHECK_SECONDS", 0.01)
-    add_check(app, "shelf", asyncio.Event().wait)
+    add_check(app, "shelf", partial(asyncio.sleep, 5))
 
     response = await client.get("/readyz")
 

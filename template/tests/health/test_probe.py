@@ -15,13 +15,22 @@ async def exit_code(url: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 async def test_ready_is_healthy(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await exit_code(await upstream(), monkeypatch) == 0
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+    assert await exit_code(await upstream.start(), monkeypatch) == 0
+    assert upstream.asked == ["/readyz"]
 
 
 async def test_not_ready_is_unhealthy(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = await upstream(status=HTTPStatus.SERVICE_UNAVAILABLE)
+    url = await upstream.start(status=HTTPStatus.SERVICE_UNAVAILABLE)
 
     assert await exit_code(url, monkeypatch) == 1
+
+
+async def test_silence_is_unhealthy(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "SECONDS", 0.05)
+
+    assert await exit_code(await upstream.start(silent=True), monkeypatch) == 1
 
 
 async def test_gone_is_unhealthy(gone: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,9 @@ from app.main import create_app
 from tests.fixtures.http import Upstream, connect
 
 FRANKFURTER = json.dumps({"base": "EUR", "date": "2026-11-20", "rates": {"GBP": 0.88, "USD": 1.16}})
+FRANKFURTER_UNKNOWN = json.dumps({"message": "not found"})
 ER_API = json.dumps({"result": "success", "base_code": "EUR", "rates": {"GBP": 0.89, "JPY": 181.5}})
-UNKNOWN = json.dumps({"result": "error", "error-type": "unsupported-code"})
+ER_API_UNKNOWN = json.dumps({"result": "error", "error-type": "unsupported-code"})
 
 
 async def get(path: str) -> Response:
@@ -24,15 +25,17 @@ async def get(path: str) -> Response:
 @pytest.fixture
 async def frankfurter(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     """One provider that answers."""
-    monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream(FRANKFURTER))
+    monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream.start(FRANKFURTER))
 
 
 async def test_the_first_provider_wins_and_the_second_adds(
     upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RATES_ER_API_URL", await upstream(ER_API))
+    monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(ER_API))
 
     response = await get("/v1/rates/EUR?symbols=GBP,JPY")
+
+    assert sorted(upstream.asked) == ["/latest/EUR", "/latest?base=EUR"]
 
     assert response.status_code == HTTPStatus.OK
     assert response.json() == {
@@ -50,8 +53,8 @@ async def test_without_symbols_all_rates_are_returned(frankfurter: None) -> None
 
 async def test_the_providers_are_asked_at_the_same_time(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     both_asked = asyncio.Barrier(2)
-    monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream(FRANKFURTER, barrier=both_asked))
-    monkeypatch.setenv("RATES_ER_API_URL", await upstream(ER_API, barrier=both_asked))
+    monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream.start(FRANKFURTER, barrier=both_asked))
+    monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(ER_API, barrier=both_asked))
 
     response = await get("/v1/rates/EUR")
 
@@ -61,7 +64,7 @@ async def test_the_providers_are_asked_at_the_same_time(upstream: Upstream, monk
 async def test_a_silent_provider_is_not_waited_for(
     upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RATES_ER_API_URL", await upstream(silent=True))
+    monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(silent=True))
     monkeypatch.setenv("RATES_TIMEOUT", "0.2")
 
     response = await get("/v1/rates/EUR?symbols=USD")
@@ -70,21 +73,58 @@ async def test_a_silent_provider_is_not_waited_for(
     assert response.json()["providers"] == {"frankfurter": "ok", "er_api": "timeout"}
 
 
+async def test_a_provider_that_answers_byte_by_byte_is_not_waited_for(
+    upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(ER_API, pause=0.05))
+    monkeypatch.setenv("RATES_TIMEOUT", "0.2")
+
+    response = await get("/v1/rates/EUR?symbols=USD")
+
+    assert response.json()["providers"] == {"frankfurter": "ok", "er_api": "timeout"}
+
+
+async def test_the_time_out_of_the_client_counts_too(
+    upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(silent=True))
+    monkeypatch.setenv("HTTP_CLIENT_TIMEOUT", "0.2")
+
+    response = await get("/v1/rates/EUR?symbols=USD")
+
+    assert response.json()["providers"] == {"frankfurter": "ok", "er_api": "timeout"}
+
+
+@pytest.mark.parametrize("status", [HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.FOUND])
+async def test_a_page_instead_of_an_answer_is_an_error(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, status: HTTPStatus
+) -> None:
+    both = json.dumps({"base": "EUR", "base_code": "EUR", "rates": {"GBP": 0.88}})
+    monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream.start(both, status=status))
+    monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(both, status=status))
+
+    response = await get("/v1/rates/EUR")
+
+    assert response.status_code == HTTPStatus.BAD_GATEWAY
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         "<html>sorry</html>",
-        '{"rates": {"GBP": "cheap"}}',
-        '{"rates": {"GBP": 1e999}}',
-        '{"rates": {"GBP": -1}}',
+        "{}",
+        '{"base_code": "EUR", "rates": {"GBP": "cheap"}}',
+        '{"base_code": "EUR", "rates": {"GBP": 1e999}}',
+        '{"base_code": "EUR", "rates": {"GBP": -1}}',
+        '{"base_code": "CHF", "rates": {"GBP": 1}}',
         '{"result": "error", "error-type": "quota-reached"}',
-        pytest.param(json.dumps({"rates": {"GBP": 1.0}, "padding": "x" * 10_000}), id="huge"),
+        pytest.param(json.dumps({"base_code": "EUR", "rates": {"GBP": 1.0}, "more": "x" * 10_000}), id="huge"),
     ],
 )
 async def test_a_wrong_answer_harms_only_its_provider(
     upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    monkeypatch.setenv("RATES_ER_API_URL", await upstream(answer))
+    monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(answer))
     monkeypatch.setenv("HTTP_CLIENT_MAX_RESPONSE_BYTES", "5000")
 
     response = await get("/v1/rates/EUR?symbols=GBP")
@@ -100,7 +140,7 @@ async def test_a_provider_that_fails_or_is_gone_is_an_error(
     upstream: Upstream, gone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RATES_FRANKFURTER_URL", gone)
-    monkeypatch.setenv("RATES_ER_API_URL", await upstream("{}", status=HTTPStatus.INTERNAL_SERVER_ERROR))
+    monkeypatch.setenv("RATES_ER_API_URL", await upstream.start("{}", status=HTTPStatus.INTERNAL_SERVER_ERROR))
 
     response = await get("/v1/rates/EUR")
 
@@ -117,8 +157,8 @@ async def test_without_a_provider_the_answer_names_the_settings() -> None:
 
 
 async def test_a_base_that_nobody_knows_is_not_found(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream("{}", status=HTTPStatus.NOT_FOUND))
-    monkeypatch.setenv("RATES_ER_API_URL", await upstream(UNKNOWN, status=HTTPStatus.NOT_FOUND))
+    monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream.start(FRANKFURTER_UNKNOWN, status=HTTPStatus.NOT_FOUND))
+    monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(ER_API_UNKNOWN, status=HTTPStatus.NOT_FOUND))
 
     response = await get("/v1/rates/XXX")
 

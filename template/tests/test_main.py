@@ -1,0 +1,55 @@
+"""The application is what its features and resources make of it."""
+
+from http import HTTPStatus
+from types import SimpleNamespace
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app import main
+from app.settings import project
+from tests.fixtures.http import connect
+from tests.fixtures.logs import Logged
+
+
+class Broken:
+    """Middleware of the owner's that fails."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("broken")
+
+
+async def test_it_is_named_after_its_project(client: AsyncClient) -> None:
+    information = (await client.get("/openapi.json")).json()["info"]
+
+    assert (information["title"], information["version"], information["description"]) == project()
+
+
+async def test_a_resource_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(app: FastAPI) -> None:
+        @app.get("/v1/orders")
+        async def list_orders() -> list[str]:
+            return []
+
+    monkeypatch.setattr(main, "RESOURCES", [SimpleNamespace(install=install)])
+
+    async with connect(main.create_app()) as client:
+        response = await client.get("/v1/orders")
+
+    assert response.status_code == HTTPStatus.OK
+
+
+async def test_the_owners_middleware_stands_inside_the_request(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "RESOURCES", [SimpleNamespace(install=lambda app: app.add_middleware(Broken))])
+
+    async with connect(main.create_app()) as client:
+        response = await client.get("/livez")
+
+    assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+    assert [record["event"] for record in logged()] == ["http.unhandled_error", "http.request"]
