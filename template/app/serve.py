@@ -34,7 +34,7 @@ def main() -> int:
         if not reload:
             import_module("app.main")
     except ValidationError as error:
-        for wrong in error.errors(include_url=False, include_input=False):
+        for wrong in error.errors():
             print(f"{error.title} {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}", file=sys.stderr)
         return 78
     uvicorn.run(

@@ -27,7 +27,6 @@ class Settings(BaseSettings):
         env_file=None if os.environ.get("SERVICE_ENVIRONMENT") == Environment.TEST else ROOT / ".env",
         env_ignore_empty=True,
         extra="ignore",
-        frozen=True,
         hide_input_in_errors=True,
     )
 

@@ -147,6 +147,20 @@ async def test_a_failing_callback_changes_nothing(logged: Logged, app: FastAPI, 
     assert "context.callback_failed" in [record["event"] for record in logged()]
 
 
+async def test_an_outcome_is_final() -> None:
+    done: list[str] = []
+
+    async def forget() -> None:
+        done.append("forgotten")
+
+    context = RequestContext("0123456789abcdef", on_rollback=[forget])
+
+    await context.settle(committed=True)
+    await context.settle(committed=False)
+
+    assert done == []
+
+
 def test_outside_of_a_request_nothing_can_wait_for_its_outcome() -> None:
     async def announce() -> None: ...
 

@@ -1,14 +1,18 @@
 """The application is what its features and resources make of it."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from httpx2 import AsyncClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import main
+from app.feature import add_lifespan
 from app.settings import project
 from tests.fixtures.http import connect
 from tests.fixtures.logs import Logged
@@ -28,6 +32,24 @@ async def test_it_is_named_after_its_project(client: AsyncClient) -> None:
     information = (await client.get("/openapi.json")).json()["info"]
 
     assert (information["title"], information["version"], information["description"]) == project()
+
+
+def test_it_starts_and_stops_when_its_server_says_so(app: FastAPI) -> None:
+    with TestClient(app) as client:
+        assert client.get("/livez").status_code == HTTPStatus.OK
+
+
+async def test_lifespans_add_up(app: FastAPI) -> None:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[dict[str, str]]:
+        yield {"orders": "open"}
+
+    add_lifespan(app, lifespan)
+
+    async with app.router.lifespan_context(app) as state:
+        assert state is not None
+        assert state["orders"] == "open"
+        assert "http_client" in state
 
 
 async def test_a_resource_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

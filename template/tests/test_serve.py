@@ -73,7 +73,12 @@ def test_the_command_line_wins(started: dict[str, object], monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("variable", "name"), [("SERVER_PORT", "ServerSettings port"), ("LOG_LEVEL", "LogSettings level")]
+    ("variable", "name"),
+    [
+        ("SERVER_PORT", "ServerSettings port"),
+        ("LOG_LEVEL", "LogSettings level"),
+        ("HTTP_CLIENT_TIMEOUT", "HttpClientSettings timeout"),
+    ],
 )
 def test_a_wrong_setting_is_named_and_not_repeated(
     started: dict[str, object],
@@ -83,6 +88,7 @@ def test_a_wrong_setting_is_named_and_not_repeated(
     name: str,
 ) -> None:
     monkeypatch.setenv(variable, "hunter2")
+    monkeypatch.delitem(sys.modules, "app.main", raising=False)
 
     assert start() == 78
 

@@ -41,8 +41,8 @@ def render_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
     """Begin every line with when, how grave and what, for the eye that scans them."""
     line = {"timestamp": event.pop("timestamp"), "level": event.pop("level"), "event": event.pop("event"), **event}
     try:
-        return orjson.dumps(line, default=repr, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
-    except orjson.JSONEncodeError:  # half a surrogate pair, or a number beyond 64 bits
+        return orjson.dumps(line, default=repr, option=orjson.OPT_UTC_Z).decode()
+    except orjson.JSONEncodeError:  # half a surrogate pair, a number beyond 64 bits, or one as a key
         return json.dumps(line, default=str)
 
 

@@ -1,7 +1,9 @@
 """Every request has an id that its caller, its log lines and its answer share."""
 
 import pytest
+from fastapi import FastAPI
 from httpx2 import AsyncClient
+from starlette.types import Receive, Scope, Send
 
 
 async def test_an_answer_carries_a_new_id(client: AsyncClient) -> None:
@@ -24,3 +26,15 @@ async def test_an_id_that_could_do_harm_is_replaced(client: AsyncClient, offered
     response = await client.get("/livez", headers={"X-Request-ID": offered})
 
     assert response.headers["x-request-id"] != offered
+
+
+async def test_an_answer_without_headers_gets_one(app: FastAPI, client: AsyncClient) -> None:
+    async def plain(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    app.mount("/plain", plain)
+
+    response = await client.get("/plain")
+
+    assert len(response.headers["x-request-id"]) == 32

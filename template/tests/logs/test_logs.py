@@ -2,6 +2,7 @@
 
 import logging
 import logging.config
+import re
 import sys
 from datetime import UTC, datetime
 
@@ -58,9 +59,12 @@ def test_records_of_libraries_have_the_same_form(logged: Logged, app: FastAPI, n
 
 
 def test_a_record_of_ones_own_may_carry_anything(logged: Logged, app: FastAPI) -> None:
-    get_logger().info("orders.%s", "shipped", parcels={1: 2}, weight=2**70, sender=object, note="half a \ud83d")
+    get_logger().info(
+        "orders.%s", "shipped", parcels={1: 2}, weight=2**70, sender=object, note="half a \ud83d", stack_info=True
+    )
 
     (line,) = logged()
+    assert "test_a_record_of_ones_own" in line["stack"]
     assert line["event"] == "orders.shipped"
     assert line["note"] == "half a \ud83d"
 
@@ -74,8 +78,9 @@ def test_what_is_below_the_level_is_not_written(logged: Logged, app: FastAPI) ->
     assert logged() == []
 
 
-def test_uvicorn_has_no_other_way_out(logged: Logged, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nobody_has_another_way_out(logged: Logged) -> None:
     logging.config.dictConfig(LOGGING_CONFIG)
+    logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))
     create_app()
 
     logging.getLogger("uvicorn.error").info("Started")
@@ -93,13 +98,22 @@ def test_a_record_that_cannot_be_written_stops_nothing(
     assert "--- Logging error ---" in capsys.readouterr().err
 
 
+async def test_a_lower_level_does_not_silence_the_requests(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "DEBUG")
+
+    async with connect(create_app()) as client:
+        await client.get("/livez")
+
+    assert "http.request" in [line["event"] for line in logged()]
+
+
 async def test_a_higher_level_silences_the_requests(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_LEVEL", "WARNING")
 
     async with connect(create_app()) as client:
         await client.get("/livez")
 
-    assert logged() == []
+    assert "http.request" not in [line["event"] for line in logged()]
 
 
 async def test_a_development_terminal_shows_text(
@@ -109,10 +123,11 @@ async def test_a_development_terminal_shows_text(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
     async with connect(create_app()) as client:
-        await client.get("/livez")
+        await client.get("/nowhere")
 
     line = capsys.readouterr().out
     assert "http.request" in line
+    assert "status=404" in re.sub(r"\x1b\[\d*m", "", line)
     assert not line.startswith("{")
 
 

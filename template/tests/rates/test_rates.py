@@ -136,6 +136,14 @@ async def test_a_wrong_answer_harms_only_its_provider(
     }
 
 
+async def test_the_rates_of_another_currency_are_no_answer(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream.start(FRANKFURTER))
+
+    response = await get("/v1/rates/CHF")
+
+    assert response.status_code == HTTPStatus.BAD_GATEWAY
+
+
 async def test_a_provider_that_fails_or_is_gone_is_an_error(
     upstream: Upstream, gone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
