@@ -59,14 +59,14 @@ def problem(
     content = {
         "type": f"/problems/{code}" if code else "about:blank",
         "title": code.replace("_", " ").capitalize() if code else responses.get(status, "Error"),
-        "status": int(status),
+        "status": status,
         "detail": detail,
         "instance": request.url.path,
         "request_id": current.get().request_id,
     }
     if errors is not None:
         content["errors"] = errors
-    return ProblemResponse(content, int(status), headers)
+    return ProblemResponse(content, status, headers)
 
 
 async def on_service_error(request: Request, error: Exception) -> Response:

@@ -1,5 +1,7 @@
 """Every request has an id that its caller, its log lines and its answer share."""
 
+from http import HTTPStatus
+
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
@@ -37,4 +39,5 @@ async def test_an_answer_without_headers_gets_one(app: FastAPI, client: AsyncCli
 
     response = await client.get("/plain")
 
+    assert response.status_code == HTTPStatus.OK
     assert len(response.headers["x-request-id"]) == 32
