@@ -37,7 +37,7 @@ async def test_an_answer_without_headers_gets_one(app: FastAPI, client: AsyncCli
 
     app.mount("/plain", plain)
 
-    response = await client.get("/plain")
+    response = await client.get("/plain/")
 
     assert response.status_code == HTTPStatus.OK
     assert len(response.headers["x-request-id"]) == 32
