@@ -80,3 +80,4 @@ def test_its_own_suite_passes(render: Render, suite: Suite, answers: Answers) ->
     code, output = suite(render(answers))
 
     assert code == 0, output
+    assert re.search(r"^\d+ passed in", output, re.MULTILINE), output

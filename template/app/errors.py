@@ -102,7 +102,7 @@ def json_pointer(location: Sequence[str | int]) -> str:
 
 
 class UnhandledErrors:
-    """Answers what nobody expected, once the response has not started; the server logs and breaks off the others."""
+    """Answers what nobody expected. A response that has started is left to the server, which logs and breaks it off."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -21,7 +21,7 @@ logger = get_logger()
 
 
 class HttpClientSettings(Settings):
-    """`timeout` is in seconds and holds for each phase: a free connection, connecting, writing, one read."""
+    """`timeout` is in seconds and holds for each phase of a call: connecting, each write, each read."""
 
     model_config = SettingsConfigDict(env_prefix="HTTP_CLIENT_")
 
