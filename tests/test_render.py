@@ -112,6 +112,15 @@ def test_a_bare_service_has_no_more_than_this(render: Render) -> None:
     assert [path.relative_to(bare).as_posix() for path in sorted((bare / "app").rglob("*.py"))] == NO_FEATURE
 
 
+def test_every_package_has_its_tests_and_its_page_under_the_same_word() -> None:
+    packages = [path.parent.name for path in (TEMPLATE / "app").glob("*/__init__.py")]
+
+    assert "health" in packages
+    for name in packages:
+        assert (TEMPLATE / "tests" / name).is_dir(), name
+        assert (TEMPLATE / "docs" / f"{name}.md").is_file(), name
+
+
 def test_scripts_and_anchors_are_where_an_owner_looks(render: Render) -> None:
     for answers in (BARE, FULL):
         for name in ("pyproject.toml", "compose.yaml", ".env.example", "README.md", ".github/workflows/ci.yml"):
