@@ -65,7 +65,7 @@ async def test_a_silent_provider_is_not_waited_for(
     upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(silent=True))
-    monkeypatch.setenv("RATES_TIMEOUT", "0.2")
+    monkeypatch.setenv("RATES_TIMEOUT", "0.5")
 
     response = await get("/v1/rates/EUR?symbols=USD")
 
@@ -77,7 +77,7 @@ async def test_a_provider_that_answers_byte_by_byte_is_not_waited_for(
     upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(ER_API, pause=0.05))
-    monkeypatch.setenv("RATES_TIMEOUT", "0.2")
+    monkeypatch.setenv("RATES_TIMEOUT", "0.5")
 
     response = await get("/v1/rates/EUR?symbols=USD")
 
@@ -88,7 +88,7 @@ async def test_the_time_out_of_the_client_counts_too(
     upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(silent=True))
-    monkeypatch.setenv("HTTP_CLIENT_TIMEOUT", "0.2")
+    monkeypatch.setenv("HTTP_CLIENT_TIMEOUT", "0.5")
 
     response = await get("/v1/rates/EUR?symbols=USD")
 
