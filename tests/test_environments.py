@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def served(folder: Path, *, workers: int = 1) -> Iterator[tuple[subprocess.Popen
         port = free.getsockname()[1]
     command = [UV, "run", "--locked", "poe", "-q", "serve", "--port", str(port), "--workers", str(workers)]
     lines: list[str] = []
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout is not None
         try:
             for line in process.stdout:
@@ -96,7 +96,8 @@ def served(folder: Path, *, workers: int = 1) -> Iterator[tuple[subprocess.Popen
                 time.sleep(0.02)
             yield process, port, lines
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_it_passes_its_own_check(service: Path) -> None:
