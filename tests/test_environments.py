@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def served(folder: Path, *, workers: int = 1) -> Iterator[tuple[subprocess.Popen
         port = free.getsockname()[1]
     command = [UV, "run", "--locked", "poe", "-q", "serve", "--port", str(port), "--workers", str(workers)]
     lines: list[str] = []
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             for line in process.stdout:
@@ -96,8 +96,9 @@ def served(folder: Path, *, workers: int = 1) -> Iterator[tuple[subprocess.Popen
                 time.sleep(0.02)
             yield process, port, lines
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=30)
 
 
 def test_it_passes_its_own_check(service: Path) -> None:
@@ -133,6 +134,7 @@ def test_it_serves_over_a_socket_and_stops_when_told(service: Path) -> None:
     assert unknown.status == 404
     assert json.loads(unknown.read())["request_id"] == unknown.getheader("x-request-id")
     assert process.returncode in STOPPED
+    assert output.count("Application shutdown complete.") == 1
     records = [json.loads(line) for line in [*lines, *output.splitlines()]]
     assert [record["route"] for record in records if record["event"] == "http.request"] == ["/readyz", None]
 
@@ -145,6 +147,7 @@ def test_it_serves_with_several_workers(service: Path) -> None:
 
     assert ready.status == 200
     assert process.returncode in STOPPED
+    assert output.count("Application shutdown complete.") == 2
     assert all(json.loads(line) for line in output.splitlines())
 
 
