@@ -62,7 +62,7 @@ class Rules(ContextHook):
         question = QUESTIONS[name]
         if question["type"] == "bool" and str(answer).strip().lower() not in BOOLEANS:
             return f"{name} is true or false, not {answer!r}."
-        if "choices" in question and answer not in question["choices"]:
+        if "choices" in question and str(answer) not in question["choices"]:
             return f"{name} is one of {', '.join(question['choices'])}, not {answer!r}."
         if "validator" in question:
             reason: str = self.environment.from_string(question["validator"]).render({name: answer}).strip()

@@ -17,25 +17,49 @@ TAKEN = frozenset(
     (
         "aiosqlite",
         "alembic",
+        "annotated-doc",
+        "annotated-types",
         "anyio",
         "app",
         "argon2-cffi",
+        "ast-serialize",
         "asyncpg",
         "cashews",
         "celery",
+        "cffi",
+        "click",
+        "colorama",
+        "colorlog",
         "coverage",
+        "cryptography",
         "deptry",
         "fakeredis",
         "fastapi",
+        "greenlet",
+        "grimp",
+        "h11",
         "hiredis",
+        "httpcore2",
+        "httptools",
         "httpx2",
+        "idna",
         "import-linter",
+        "iniconfig",
         "kombu",
+        "librt",
         "limits",
+        "mako",
+        "markdown-it-py",
+        "mdurl",
         "mypy",
+        "mypy-extensions",
         "obstore",
+        "opentelemetry-api",
         "opentelemetry-sdk",
         "orjson",
+        "packaging",
+        "pathspec",
+        "pluggy",
         "poethepoet",
         "prek",
         "puremagic",
@@ -43,11 +67,16 @@ TAKEN = frozenset(
         "pydantic",
         "pydantic-core",
         "pydantic-settings",
+        "pygments",
         "pyjwt",
         "pytest",
         "pytest-cov",
+        "python-dotenv",
         "python-multipart",
+        "pyyaml",
         "redis",
+        "requirements-parser",
+        "rich",
         "ruff",
         "schemathesis",
         "service",
@@ -57,9 +86,16 @@ TAKEN = frozenset(
         "tenacity",
         "test",
         "tests",
+        "tomli",
+        "truststore",
         "typer",
+        "typing-extensions",
+        "typing-inspection",
         "uv",
         "uvicorn",
+        "uvloop",
+        "watchfiles",
+        "websockets",
     )
 )
 
@@ -141,10 +177,10 @@ def markdown_text(text: object) -> str:
 def git(key: str) -> str:
     """Return what git knows of its user, or nothing."""
     try:
-        answer = subprocess.run(["git", "config", "--get", key], capture_output=True, text=True, timeout=5, check=False)
+        answer = subprocess.run(["git", "config", "--get", key], capture_output=True, timeout=5, check=False)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return answer.stdout.strip()
+    return answer.stdout.decode("utf-8", "surrogateescape").strip()
 
 
 def git_name(key: str) -> str:

@@ -29,11 +29,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shard", metavar="I/N", help="run the I-th of N parts of the tests")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    shard = config.getoption("--shard")
+    if shard is not None:
+        number, _, shards = shard.partition("/")
+        if not (number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards)):
+            raise pytest.UsageError(f"--shard takes a part and a number of parts, like 2/4, not {shard!r}.")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if shard := config.getoption("--shard"):
         number, _, shards = shard.partition("/")
-        if not (number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards)):
-            raise pytest.UsageError(f"--shard takes a part and a number of parts, like 2/4, not {shard}.")
         kept = items[int(number) - 1 :: int(shards)]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
@@ -55,6 +61,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep out what the developer's own machine would add: Copier's defaults, git's identity and settings."""
     with pytest.MonkeyPatch.context() as patch:
+        # A hook of git's sets GIT_DIR, and the commits of the tests would land there.
+        for name in [name for name in os.environ if name.startswith("GIT_")]:
+            patch.delenv(name)
+        for name in ("PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "LOG_LEVEL", "HTTP_PROXY", "http_proxy"):
+            patch.delenv(name, raising=False)
         home = tmp_path_factory.mktemp("settings")
         (home / "copier.yml").write_text("{}")
         (home / "gitconfig").write_text(
@@ -63,8 +74,6 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("COPIER_SETTINGS_PATH", str(home / "copier.yml"))
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
-        for name in ("PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"):
-            patch.delenv(name, raising=False)
         yield
 
 

@@ -1,6 +1,5 @@
 """An answer is data: it comes out as the same text everywhere, or it is refused in one line and nothing is written."""
 
-import re
 import subprocess
 import sys
 import tomllib
@@ -14,6 +13,7 @@ from markdown_it import MarkdownIt
 
 from extensions.context import QUESTIONS
 from extensions.filters import TAKEN, is_slug, slug
+from tests.suites import TEMPLATE, closure
 
 NAMES = [
     "Ünïcode Söcks",
@@ -238,12 +238,18 @@ def test_the_command_line_shows_that_line_and_ends_with_1(
 
 
 @pytest.mark.parametrize(
-    "identity", ["[user]\nname = \nemail = \n", "[user]\nname = Root\nemail = root@localhost\n", ""]
+    "identity",
+    [
+        "[user]\nname = \nemail = \n",
+        "[user]\nname = Root\nemail = root@localhost\n",
+        "[user]\nname = J\udcfcrgen\n",
+        "",
+    ],
 )
 def test_the_defaults_work_whatever_git_knows(
     template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: str
 ) -> None:
-    (tmp_path / "gitconfig").write_text(identity)
+    (tmp_path / "gitconfig").write_bytes(identity.encode("utf-8", "surrogateescape"))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
 
     run_copy(str(template), tmp_path / "service", defaults=True, unsafe=True, quiet=True)
@@ -278,9 +284,7 @@ def test_no_question_is_secret() -> None:
 
 
 def test_no_service_depends_on_its_own_name() -> None:
-    settings = tomllib.loads((Path(__file__).parents[1] / "template" / "pyproject.toml").read_text("utf-8"))
-    groups = [entry for group in settings["dependency-groups"].values() for entry in group if isinstance(entry, str)]
+    settings = tomllib.loads((TEMPLATE / "pyproject.toml").read_text("utf-8"))
+    groups = [settings["project"]["dependencies"], *settings["dependency-groups"].values()]
 
-    names = {re.split(r"[\[<>=]", entry)[0] for entry in [*settings["project"]["dependencies"], *groups]}
-
-    assert names <= TAKEN
+    assert closure(entry for group in groups for entry in group if isinstance(entry, str)) <= TAKEN

@@ -64,9 +64,9 @@ def test_a_directive_stands_alone_and_is_not_nested() -> None:
 def test_an_exclusion_holds_for_old_answers() -> None:
     """An answer that did not exist yet is undefined: `is false` and `is defined` know what to do with that."""
     text = yaml.safe_load((REPOSITORY / "copier.yml").read_text("utf-8"))["_exclude"]
-    conditions = re.findall(r"# \{% if (.+) %\}", "\n".join(text))
+    conditions = re.findall(r"\{%[-+]? *if (.+?) *[-+]?%\}", "\n".join(text))
 
-    assert conditions
+    assert len(conditions) == "\n".join(text).count("endif")
     for condition in conditions:
         parts = re.split(r" (?:and|or) ", condition)
         guarded = {part.split()[0] for part in parts if part.endswith(" is defined")}
