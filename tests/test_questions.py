@@ -62,6 +62,8 @@ TEXTS = [
     "é composed and é decomposed",
 ]
 
+PATHS = ["../x", "/abs", "a/b", "~", "C:\\x", "a\x00b", ".git", "demo\n", "demo\r"]
+
 REFUSED = [
     *(
         ("project_name", name)
@@ -73,15 +75,7 @@ REFUSED = [
             "-x",
             "ends with.",
             "ends with-",
-            "../x",
-            "/abs",
-            "a/b",
-            "~",
-            "C:\\x",
-            "a\x00b",
-            ".git",
-            "demo\n",
-            "demo\r",
+            *PATHS,
             "a\nb",
             "a\x1b[31mb",
             "a\u2028b",
@@ -106,15 +100,7 @@ REFUSED = [
             "a b",
             "ünï",
             "а",
-            "../x",
-            "/abs",
-            "a/b",
-            "~",
-            "C:\\x",
-            "a\x00b",
-            ".git",
-            "demo\n",
-            "demo\r",
+            *PATHS,
             "a" * 41,
             "fastapi",
             "celery",
