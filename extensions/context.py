@@ -18,7 +18,7 @@ RETIRED: frozenset[str] = frozenset()
 
 BOOLEANS = frozenset(("true", "yes", "y", "on", "1", "false", "no", "n", "off", "0"))
 
-QUESTIONS: dict[str, dict[str, Any]] = {
+QUESTIONS: dict[str, dict[str, Any]] = {  # a question's keys have values of many types
     name: question
     for name, question in yaml.safe_load(Path(__file__).parents[1].joinpath("copier.yml").read_text("utf-8")).items()
     if not name.startswith("_")
@@ -35,7 +35,7 @@ class Rules(ContextHook):
         super().__init__(environment)
         self.accepted: set[tuple[str, str]] = set()
 
-    def hook(self, context: MutableMapping[str, Any]) -> None:
+    def hook(self, context: MutableMapping[str, Any]) -> None:  # Copier's, with anything in it
         given = context["_copier_conf"]["data"]
         for name in given:
             if not name.startswith("_") and name not in RETIRED:
