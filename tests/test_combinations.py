@@ -34,13 +34,9 @@ def texts(project: Path) -> dict[str, str]:
     }
 
 
-def belonging_to(word: str) -> re.Pattern[str]:
-    """Match a feature's modules, paths, links, settings and classes; as a mere word, `cache` may stand anywhere."""
-    setting, name = word.upper(), "".join(part.capitalize() for part in word.split("_"))
-    return re.compile(
-        rf"\b(app|tests|docs|v1)[./]{word}\b|\b{word}\.(md|py)\b|^    {word},$|\b{setting}_[A-Z]|\b{name}[A-Z]\w+",
-        re.MULTILINE,
-    )
+def snake_case(text: str) -> str:
+    """Return the text with `RatesService` as `rates_service`, so that words can be found in names."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower()
 
 
 def test_it_is_formatted_and_linted(render: Render, answers: Answers) -> None:
@@ -76,8 +72,8 @@ def test_nothing_of_a_feature_that_is_off_is_left(render: Render, answers: Answe
     files = texts(render(answers))
     del files[".copier-answers.yml"]
     for word in absent:
-        pattern = belonging_to(word)
-        assert [name for name, text in files.items() if pattern.search(f"{name}\n{text}")] == [], word
+        pattern = re.compile(rf"(?<![a-z]){re.escape(word)}(?![a-z])")
+        assert [name for name, text in files.items() if pattern.search(snake_case(f"{name} {text}"))] == [], word
 
 
 def test_it_needs_what_it_declares_and_nothing_else(render: Render, answers: Answers) -> None:
