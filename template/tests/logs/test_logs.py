@@ -13,6 +13,7 @@ from structlog.stdlib import get_logger
 from uvicorn.config import LOGGING_CONFIG
 
 from app.context import current
+from app.errors import ServiceError
 from app.main import create_app
 from tests.fixtures.http import connect
 from tests.fixtures.logs import Logged
@@ -122,11 +123,19 @@ async def test_a_development_terminal_shows_text(
     monkeypatch.setenv("SERVICE_ENVIRONMENT", "development")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
-    async with connect(create_app()) as client:
+    app = create_app()
+
+    @app.get("/v1/shelves")
+    async def get_shelves() -> None:
+        raise ServiceError("The shelves are gone.")
+
+    async with connect(app) as client:
+        await client.get("/v1/shelves")
         await client.get("/nowhere")
 
     line = capsys.readouterr().out
     assert "http.request" in line
+    assert "status=500" in re.sub(r"\x1b\[\d*m", "", line)
     assert "status=404" in re.sub(r"\x1b\[\d*m", "", line)
     assert not line.startswith("{")
 
