@@ -50,6 +50,7 @@ TAKEN = frozenset(
         "limits",
         "mako",
         "markdown-it-py",
+        "markupsafe",
         "mdurl",
         "mypy",
         "mypy-extensions",

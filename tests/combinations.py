@@ -102,9 +102,12 @@ def identify(answers: Answers) -> str:
     return "+".join([*(on or ["bare"]), *others])
 
 
-def words(name: str) -> set[str]:
-    """Return the words that only a service with this feature may contain."""
-    return {name, *(PurePosixPath(pattern).stem for pattern in belongings(name))}
+def absent_words(answers: Answers) -> set[str]:
+    """Return the words that a service with these answers must not contain: those of the features that are off."""
+    features = {name: answers[name] for name in FEATURES}
+    left_out = [PurePosixPath(pattern) for pattern in excluded({**FULL, **features}) - excluded(FULL)]
+    off = {name for name in FEATURES if not answers[name]}
+    return off | {path.stem for path in left_out if len(path.parts) == 2 or path.parts[1] in ("app", "docs", "tests")}
 
 
 def main() -> None:

@@ -14,10 +14,15 @@ import pytest
 from pytest_copie.plugin import Copie
 
 from tests.combinations import REPOSITORY, Answers, identify
+from tests.postgresql import PostgreSQL
 from tests.suites import LOG
 
 Render = Callable[[Answers], Path]
 Suite = Callable[[Path], tuple[int, str]]
+
+
+GIVEN = {name: os.environ[name] for name in ("TEST_DATABASE_URL",) if name in os.environ}
+"""The servers that the caller has given."""
 
 
 class Commit(Protocol):
@@ -64,7 +69,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # A hook of git's sets GIT_DIR, and the commits of the tests would land there.
         for name in [name for name in os.environ if name.startswith("GIT_")]:
             patch.delenv(name)
-        for name in ("PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "LOG_LEVEL", "HTTP_PROXY", "http_proxy"):
+        # Suites that run at the same time must not share a database.
+        for name in ("PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "LOG_LEVEL", "HTTP_PROXY", "http_proxy", *GIVEN):
             patch.delenv(name, raising=False)
         home = tmp_path_factory.mktemp("settings")
         (home / "copier.yml").write_text("{}")
@@ -116,6 +122,13 @@ def render(copie_session: Copie, template: Path) -> Render:
         return rendered[name]
 
     return once
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    server = PostgreSQL()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,9 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,8 @@ from uv import find_uv_bin
 
 from tests.combinations import BARE, EACH, FULL, identify, unique
 from tests.conftest import Commit, Render
+from tests.postgresql import PostgreSQL
+from tests.serving import STOPPED, get, served
 
 UV = find_uv_bin()
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
@@ -40,9 +39,6 @@ CASES = [
     *((FULL, python) for python in PYTHONS[1:]),
 ]
 
-# uvicorn ends itself with the signal that it was sent
-STOPPED = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
-
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{identify(case[0])}-{case[1]}")
 def service(
@@ -57,48 +53,28 @@ def service(
     return folder
 
 
-def run(folder: Path, *command: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, *command: str, check: bool = False, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "UV_PYTHON"))
     }
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=check, env=inherited)
-
-
-def get(port: int, path: str) -> HTTPResponse:
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", path)
-    return connection.getresponse()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+    environment = {**inherited, **(variables or {})}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=check, env=environment)
 
 
 @contextmanager
-def served(folder: Path, *, workers: int = 1) -> Iterator[tuple[subprocess.Popen[str], int, list[str]]]:
-    """Run `poe serve` until the block ends; give out its process, its port and what it wrote until it was ready."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [UV, "run", "--locked", "poe", "-q", "serve", "--port", str(port), "--workers", str(workers)]
-    lines: list[str] = []
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                lines.append(line)
-                events = [json.loads(line)["event"] for line in lines]
-                running = any(event.startswith("Uvicorn running on") for event in events)
-                if running and events.count("Application startup complete.") == workers:
-                    break
-            while not listens(port) and process.poll() is None:
-                time.sleep(0.02)
-            yield process, port, lines
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.communicate(timeout=30)
+def serve(
+    service: Path, postgresql: PostgreSQL, *, workers: int = 1
+) -> Iterator[tuple[subprocess.Popen[str], int, list[str]]]:
+    """Serve as in production, with a database where the service wants one."""
+    variables = {}
+    if (service / "app" / "database").exists():
+        variables["DATABASE_URL"] = postgresql.create()
+        run(service, UV, "run", "--locked", "poe", "-q", "migrate", check=True, variables=variables)
+    command = [UV, "run", "--locked", "poe", "-q", "serve"]
+    with served(service, command, workers=workers, variables=variables) as everything:
+        yield everything
 
 
 def test_it_passes_its_own_check(service: Path) -> None:
@@ -122,8 +98,8 @@ def test_its_hooks_pass_and_find_a_merge_conflict(service: Path) -> None:
     assert "no merge conflict is left" in conflict.stdout
 
 
-def test_it_serves_over_a_socket_and_stops_when_told(service: Path) -> None:
-    with served(service) as (process, port, lines):
+def test_it_serves_over_a_socket_and_stops_when_told(service: Path, postgresql: PostgreSQL) -> None:
+    with serve(service, postgresql) as (process, port, lines):
         ready = get(port, "/readyz")
         unknown = get(port, "/nowhere")
         process.send_signal(signal.SIGTERM)
@@ -139,8 +115,8 @@ def test_it_serves_over_a_socket_and_stops_when_told(service: Path) -> None:
     assert [record["route"] for record in records if record["event"] == "http.request"] == ["/readyz", None]
 
 
-def test_it_serves_with_several_workers(service: Path) -> None:
-    with served(service, workers=2) as (process, port, _):
+def test_it_serves_with_several_workers(service: Path, postgresql: PostgreSQL) -> None:
+    with serve(service, postgresql, workers=2) as (process, port, _):
         ready = get(port, "/readyz")
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=30)
@@ -157,3 +133,11 @@ def test_a_wrong_setting_is_named_and_ends_the_start(service: Path) -> None:
     assert process.returncode == 78
     assert process.stderr.startswith("ServerSettings port: ")
     assert process.stderr.count("\n") == 1
+
+
+def test_without_a_database_none_of_its_libraries_is_installed(service: Path) -> None:
+    listing = run(service, UV, "pip", "list", "--format", "json").stdout
+    installed = {package["name"] for package in json.loads(listing)}
+
+    libraries = {"aiosqlite", "alembic", "asyncpg", "greenlet", "mako", "sqlalchemy"}
+    assert installed & libraries == (libraries if (service / "app" / "database").exists() else set())

@@ -19,7 +19,7 @@ logger = get_logger()
 
 
 class ServiceError(Exception):
-    """A failure that the caller is told about. `ItemNotFound` becomes the type `/problems/item_not_found`."""
+    """A failure that the caller is told about. `OrderNotFound` becomes the type `/problems/order_not_found`."""
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
     code: ClassVar[str] = "service_error"

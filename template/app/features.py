@@ -3,9 +3,15 @@
 from collections.abc import Sequence
 
 from app import (
+    # {% if database %}
+    database,
+    # {% endif %}
     errors,
     health,
     http,
+    # {% if samples and database %}
+    items,
+    # {% endif %}
     logs,
     # {% if samples %}
     rates,
@@ -18,6 +24,12 @@ FEATURES: Sequence[Feature] = [
     logs,
     health,
     http,
+    # {% if database %}
+    database,
+    # {% endif %}
+    # {% if samples and database %}
+    items,
+    # {% endif %}
     # {% if samples %}
     rates,
     # {% endif %}

@@ -10,7 +10,15 @@ for line in Path(__file__).parents[1].joinpath(".env.example").read_text("utf-8"
     os.environ.pop(line.partition("=")[0], None)
 os.environ["SERVICE_ENVIRONMENT"] = "test"
 
-pytest_plugins = ["tests.fixtures.http", "tests.fixtures.logs"]
+pytest_plugins = [
+    "tests.fixtures.http",
+    "tests.fixtures.logs",
+    # features
+    # {% if database %}
+    "tests.fixtures.database",
+    # {% endif %}
+    # this service
+]
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,10 @@
 
 from fastapi import FastAPI
 
-from app.health.checks import add_check
+from app.health.checks import State, add_check
 from app.health.router import livez, readyz
 
-__all__ = ["add_check", "install"]
+__all__ = ["State", "add_check", "install"]
 
 
 def install(app: FastAPI) -> None:

@@ -26,4 +26,5 @@ async def readyz(request: Request, response: Response) -> Readiness:
     if State.FAIL in checks.values():
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
         return Readiness(status=State.FAIL, checks=checks)
-    return Readiness(status=State.OK, checks=checks)
+    status = State.DEGRADED if State.DEGRADED in checks.values() else State.OK
+    return Readiness(status=status, checks=checks)

@@ -65,6 +65,6 @@ def request_id(scope: Scope) -> str:
 
 
 def route(scope: Scope) -> str | None:
-    """Return the template (`/v1/items/{id}`), never the path itself: paths are without number and hold identifiers."""
+    """Return the template (`/v1/orders/{id}`), never the path itself: paths are without number and hold identifiers."""
     matched = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
     return matched.path if matched else None

@@ -14,6 +14,7 @@ from uvicorn.config import LOGGING_CONFIG
 
 from app.context import current
 from app.errors import ServiceError
+from app.logs import configure
 from app.main import create_app
 from tests.fixtures.http import connect
 from tests.fixtures.logs import Logged
@@ -146,7 +147,7 @@ def test_anything_else_is_json(
 ) -> None:
     monkeypatch.setenv("SERVICE_ENVIRONMENT", environment)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
-    create_app()
+    configure()
 
     get_logger().info("orders.shipped")
 

@@ -1,0 +1,40 @@
+"""The database: one transaction for each request, and what every table has in common."""
+
+from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.database.engine import DatabaseSettings, create_engine, lifespan
+from app.database.errors import on_database_error
+from app.database.models import Base, Entity, UTCDateTime
+from app.database.pages import Page, PageQuery
+from app.database.readiness import Readiness
+from app.database.repository import Repository
+from app.database.session import ReadSessionDep, SessionDep, Sessions, SessionsDep, get_sessions
+from app.feature import add_lifespan
+from app.health import add_check
+
+__all__ = [
+    "Base",
+    "DatabaseSettings",
+    "Entity",
+    "Page",
+    "PageQuery",
+    "ReadSessionDep",
+    "Repository",
+    "SessionDep",
+    "Sessions",
+    "SessionsDep",
+    "UTCDateTime",
+    "create_engine",
+    "get_sessions",
+    "install",
+]
+
+
+def install(app: FastAPI) -> None:
+    app.state.database_engine = engine = create_engine(DatabaseSettings())
+    add_lifespan(app, lifespan)
+    app.add_exception_handler(SQLAlchemyError, on_database_error)
+    readiness = Readiness(engine)
+    add_check(app, "database", readiness.ping)
+    add_check(app, "migrations", readiness.compare)

@@ -1,0 +1,59 @@
+"""Whether the database answers, and whether its tables are those of this code."""
+
+import ast
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.health import State
+from app.settings import ROOT
+
+
+class MigrationPending(Exception):
+    """The database is behind the code: `poe migrate` has not run."""
+
+
+class Readiness:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine.execution_options(read_only=True)
+        self.known, self.heads = history(ROOT / "migrations" / "versions")
+
+    async def ping(self) -> None:
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def compare(self) -> State:
+        """Be ready where the database is ahead of the code: a rolling deploy migrates first."""
+        async with self.engine.connect() as connection:
+            applied = await connection.run_sync(revisions)
+        if applied == self.heads:
+            return State.OK
+        if applied <= self.known:
+            raise MigrationPending(f"{sorted(applied) or 'nothing'} is applied, {sorted(self.heads)} is expected")
+        return State.DEGRADED
+
+
+def history(folder: Path) -> tuple[set[str], set[str]]:
+    """Return all revisions, and the newest ones; to ask Alembic would take 90 ms and 9 MB more at every start."""
+    known: set[str] = set()
+    followed: set[str] = set()
+    for file in folder.glob("*.py"):
+        for node in ast.parse(file.read_text("utf-8")).body:
+            match node:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+                    | ast.Assign(targets=[ast.Name(id=name)], value=value)
+                ):
+                    if name == "revision":
+                        known.add(ast.literal_eval(value))
+                    elif name == "down_revision":
+                        before = ast.literal_eval(value) or ()
+                        followed.update([before] if isinstance(before, str) else before)
+    return known, known - followed
+
+
+def revisions(connection: Connection) -> set[str]:
+    if not inspect(connection).has_table("alembic_version"):
+        return set()
+    return set(connection.scalars(text("SELECT version_num FROM alembic_version")))

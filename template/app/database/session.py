@@ -1,0 +1,46 @@
+"""Sessions: one transaction for each request, stored before the answer leaves."""
+
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.context import current
+
+Sessions = async_sessionmaker[AsyncSession]
+
+
+async def get_sessions(request: Request) -> Sessions:
+    sessions: Sessions = request.state.sessions
+    return sessions
+
+
+SessionsDep = Annotated[Sessions, Depends(get_sessions)]
+
+
+async def get_session(sessions: SessionsDep) -> AsyncGenerator[AsyncSession]:
+    """Commit where the endpoint returns, roll back where it raises, and then run what waited for the outcome."""
+    context = current.get()
+    try:
+        async with sessions.begin() as session:
+            yield session
+    except Exception:
+        await context.settle(committed=False)
+        raise
+    await context.settle(committed=True)
+
+
+# In the scope of the function: that of the request would commit when the answer has left.
+SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
+
+
+async def get_read_session(sessions: SessionsDep) -> AsyncGenerator[AsyncSession]:
+    """Connect at once, while a failure can still be answered."""
+    async with sessions() as session:
+        await session.connection(execution_options={"read_only": True})
+        yield session
+
+
+# In the scope of the request: it lives until the last byte of a streamed answer has left.
+ReadSessionDep = Annotated[AsyncSession, Depends(get_read_session, scope="request")]

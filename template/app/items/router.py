@@ -1,0 +1,50 @@
+"""Endpoints of the items."""
+
+from http import HTTPStatus
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+
+from app.database import Page, PageQuery, ReadSessionDep
+from app.items.models import Item
+from app.items.schemas import ItemCreate, ItemRead, ItemUpdate
+from app.items.service import ItemService, ItemServiceDep
+
+router = APIRouter(prefix="/items", tags=["items"])
+
+
+@router.post("", status_code=HTTPStatus.CREATED, response_model=ItemRead)
+async def create_item(data: ItemCreate, service: ItemServiceDep, request: Request, response: Response) -> Item:
+    item = await service.create(data)
+    response.headers["Location"] = request.app.url_path_for("get_item", id=str(item.id))
+    return item
+
+
+@router.get("")
+async def list_items(query: PageQuery, service: ItemServiceDep) -> Page[ItemRead]:
+    return await service.page(query)
+
+
+@router.get("/export")
+async def export_items(session: ReadSessionDep) -> StreamingResponse:
+    return StreamingResponse(
+        await ItemService(session).export(),
+        media_type="text/csv",
+        headers={"Content-Disposition": 'attachment; filename="items.csv"'},
+    )
+
+
+@router.get("/{id}", response_model=ItemRead)
+async def get_item(id: UUID, service: ItemServiceDep) -> Item:
+    return await service.get(id)
+
+
+@router.patch("/{id}", response_model=ItemRead)
+async def update_item(id: UUID, data: ItemUpdate, service: ItemServiceDep) -> Item:
+    return await service.update(id, data)
+
+
+@router.delete("/{id}", status_code=HTTPStatus.NO_CONTENT)
+async def delete_item(id: UUID, service: ItemServiceDep) -> None:
+    await service.delete(id)

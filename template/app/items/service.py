@@ -1,0 +1,71 @@
+"""What can be done with items."""
+
+import csv
+import io
+from collections.abc import AsyncGenerator
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends
+from sqlalchemy.ext.asyncio import AsyncResult, AsyncSession
+
+from app.database import Page, PageQuery, SessionDep
+from app.errors import ServiceError
+from app.items.models import Item
+from app.items.repository import ItemRepository
+from app.items.schemas import ItemCreate, ItemRead, ItemUpdate
+
+
+class ItemNotFound(ServiceError):
+    status = HTTPStatus.NOT_FOUND
+
+
+class ItemService:
+    def __init__(self, session: AsyncSession) -> None:
+        self.items = ItemRepository(session)
+
+    async def create(self, data: ItemCreate) -> Item:
+        return await self.items.add(Item(**data.model_dump()))
+
+    async def page(self, query: PageQuery) -> Page[ItemRead]:
+        return await self.items.page(query, ItemRead)
+
+    async def get(self, id: UUID) -> Item:
+        item = await self.items.find(id)
+        if item is None:
+            raise ItemNotFound(f"There is no item {id}.")
+        return item
+
+    async def update(self, id: UUID, data: ItemUpdate) -> Item:
+        item = await self.get(id)
+        for name, value in data.model_dump().items():
+            setattr(item, name, value)
+        return await self.items.add(item)
+
+    async def delete(self, id: UUID) -> None:
+        if not await self.items.delete(id):
+            raise ItemNotFound(f"There is no item {id}.")
+
+    async def export(self) -> AsyncGenerator[str]:
+        """Ask the database, and return CSV in pieces (RFC 4180)."""
+        return write_csv(await self.items.lines())
+
+
+async def write_csv(lines: AsyncResult[*tuple[Any, ...]]) -> AsyncGenerator[str]:  # cells of any type
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(lines.keys())
+    async for rows in lines.partitions():
+        writer.writerows(rows)
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue()
+
+
+async def get_service(session: SessionDep) -> ItemService:
+    return ItemService(session)
+
+
+ItemServiceDep = Annotated[ItemService, Depends(get_service)]

@@ -1,0 +1,53 @@
+"""Alembic's entry: brings the tables to the state of the models; `poe migrate` and `poe migration` run it."""
+
+import asyncio
+from typing import Any, Literal
+
+from alembic import context
+from sqlalchemy import Connection, TypeDecorator, event, text
+
+from app import features, resources  # noqa: F401  # with them all models are imported
+from app.database import Base, DatabaseSettings, create_engine
+
+# Nobody waits here for an answer, but others wait for the tables.
+settings = DatabaseSettings(command_timeout=None, statement_timeout=0, lock_timeout=0, idle_in_transaction_timeout=0)
+LOCK_TIMEOUT = "5s"
+
+
+def run(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # One migrator at a time; the number is nobody else's.
+        connection.execute(text("SELECT pg_advisory_lock(4611686018427)"))
+        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+        connection.commit()
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=True,
+        render_item=render,
+        transactional_ddl=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def render(kind: str, item: object, _: object) -> str | Literal[False]:
+    """Write our types as what they are in the database: a migration outlives the code of its day."""
+    return f"sa.{item.impl_instance!r}" if isinstance(item, TypeDecorator) else False
+
+
+async def main() -> None:
+    engine = create_engine(settings)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine.sync_engine, "connect", keep_references)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+
+
+def keep_references(connection: Any, record: object) -> None:  # the adapter of aiosqlite has no types
+    """SQLite alters a table by making it anew; dropping the old one would delete the rows that refer to it."""
+    connection.execute("PRAGMA foreign_keys = OFF").close()
+
+
+asyncio.run(main())

@@ -1,0 +1,112 @@
+"""Where the database is, and how it is spoken to."""
+
+import pytest
+from pydantic import ValidationError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.database import DatabaseSettings
+
+HARD = "p@ss:w/rd%#?&=+ é"
+
+
+def test_a_password_may_have_any_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://service@db.example:5433/service")
+    monkeypatch.setenv("DATABASE_PASSWORD", HARD)
+
+    url = DatabaseSettings().parsed_url()
+
+    assert (url.username, url.password, url.host, url.port, url.database) == (
+        "service",
+        HARD,
+        "db.example",
+        5433,
+        "service",
+    )
+
+
+def test_a_password_in_the_url_is_percent_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://service:p%40ss%3Aw%2Frd%25%23@db.example/service")
+
+    assert DatabaseSettings().parsed_url().password == "p@ss:w/rd%#"
+
+
+def test_a_password_alone_does_not_disturb_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///test.db")
+    monkeypatch.setenv("DATABASE_PASSWORD", HARD)
+
+    assert str(DatabaseSettings().parsed_url()) == "sqlite+aiosqlite:///test.db"
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("postgres://db.example/service", "postgresql+asyncpg"),
+        ("postgresql://db.example/service", "postgresql+asyncpg"),
+        ("postgresql+asyncpg://db.example/service", "postgresql+asyncpg"),
+        ("sqlite:///test.db", "sqlite+aiosqlite"),
+    ],
+)
+def test_a_url_gets_its_driver(monkeypatch: pytest.MonkeyPatch, url: str, driver: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    assert DatabaseSettings().parsed_url().drivername == driver
+
+
+def test_the_url_that_providers_hand_out_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db.example/service?sslmode=require")
+
+    assert dict(DatabaseSettings().parsed_url().query) == {"ssl": "require"}
+
+
+@pytest.mark.parametrize("url", ["hunter2", "mysql://root:hunter2@db/service", "sqlite://", "sqlite:///", "http://["])
+def test_what_is_no_database_is_refused_without_repeating_it(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    with pytest.raises(ValidationError, match="DATABASE_URL") as caught:
+        DatabaseSettings()
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("environment", ["production", ""])
+@pytest.mark.parametrize("url", ["", "sqlite:///service.db"])
+def test_production_refuses_sqlite(monkeypatch: pytest.MonkeyPatch, environment: str, url: str) -> None:
+    monkeypatch.setenv("SERVICE_ENVIRONMENT", environment)
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    with pytest.raises(ValidationError, match="DATABASE_URL must name a PostgreSQL database"):
+        DatabaseSettings()
+
+
+def test_development_needs_no_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_ENVIRONMENT", "development")
+    monkeypatch.delenv("DATABASE_URL")
+
+    assert str(DatabaseSettings().parsed_url()).endswith("/service.db")
+
+
+def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://service:hunter2@db.example/service")
+    monkeypatch.setenv("DATABASE_PASSWORD", "hunter3")
+
+    settings = DatabaseSettings()
+
+    assert "hunter" not in repr(settings) + str(settings) + settings.model_dump_json() + str(settings.parsed_url())
+
+
+async def test_every_connection_keeps_time_and_references(engine: AsyncEngine) -> None:
+    promised: dict[str, dict[str, object]] = {
+        "sqlite": {"PRAGMA journal_mode": "wal", "PRAGMA busy_timeout": 5000, "PRAGMA foreign_keys": 1},
+        "postgresql": {
+            "SHOW statement_timeout": "2500ms",
+            "SHOW lock_timeout": "2s",
+            "SHOW idle_in_transaction_session_timeout": "30s",
+        },
+    }
+    expected = promised[engine.dialect.name]
+
+    async with engine.connect() as connection:
+        found = {statement: await connection.scalar(text(statement)) for statement in expected}
+
+    assert found == expected

@@ -1,0 +1,200 @@
+"""What the database refuses, and what it cannot do just now."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import event, insert, text, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.database import SessionDep
+from app.main import create_app
+from tests.database.conftest import Labels
+from tests.database.shelves import Room, Shelf
+from tests.fixtures.http import Upstream, connect
+from tests.fixtures.logs import Logged
+
+
+async def test_what_must_be_unique_conflicts(service: FastAPI, labels: Labels) -> None:
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+
+    async with connect(service) as client:
+        await client.post("/v1/shelves")
+        response = await client.post("/v1/shelves")
+
+    assert response.status_code == HTTPStatus.CONFLICT
+    assert response.json()["type"] == "/problems/conflict"
+    assert await labels() == ["a"]
+
+
+async def test_of_many_at_once_one_wins(service: FastAPI, labels: Labels) -> None:
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+
+    async with connect(service) as client:
+        responses = await asyncio.gather(*(client.post("/v1/shelves") for _ in range(8)))
+
+    assert sorted(response.status_code for response in responses) == [HTTPStatus.OK, *[HTTPStatus.CONFLICT] * 7]
+    assert await labels() == ["a"]
+
+
+async def test_a_reference_to_nothing_is_wrong_input(service: FastAPI, labels: Labels) -> None:
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a", room_id=uuid4()))
+
+    async with connect(service) as client:
+        response = await client.post("/v1/shelves")
+
+    assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert response.json()["type"] == "/problems/reference_unknown"
+
+
+async def test_what_is_referred_to_cannot_be_deleted(service: FastAPI, labels: Labels) -> None:
+    @service.post("/v1/rooms")
+    async def create_room(session: SessionDep) -> None:
+        room = Room()
+        session.add(room)
+        await session.flush()
+        session.add(Shelf(label="a", room_id=room.id))
+
+    @service.delete("/v1/rooms")
+    async def delete_rooms(session: SessionDep) -> None:
+        await session.execute(text("DELETE FROM test_rooms"))
+
+    async with connect(service) as client:
+        created = await client.post("/v1/rooms")
+        response = await client.delete("/v1/rooms")
+
+    assert created.is_success
+    assert response.status_code == HTTPStatus.CONFLICT
+    assert response.json()["type"] == "/problems/conflict"
+
+
+async def test_who_changes_what_has_changed_is_told(service: FastAPI, labels: Labels) -> None:
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        shelf = Shelf(label="a")
+        session.add(shelf)
+        await session.flush()
+        # as somebody else would have
+        await session.execute(update(Shelf).values(version=2).execution_options(synchronize_session=False))
+        shelf.label = "b"
+
+    async with connect(service) as client:
+        response = await client.post("/v1/shelves")
+
+    assert response.status_code == HTTPStatus.PRECONDITION_FAILED
+    assert response.json()["type"] == "/problems/stale"
+    assert await labels() == []
+
+
+async def test_any_other_error_is_a_fault_of_the_service(logged: Logged, service: FastAPI) -> None:
+    @service.get("/v1/shelves")
+    async def list_shelves(session: SessionDep) -> None:
+        await session.execute(text("SELECT :secret FROM nowhere"), {"secret": "hunter2"})
+
+    async with connect(service) as client:
+        response = await client.get("/v1/shelves")
+
+    assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert "nowhere" not in response.text
+    lines = logged()
+    assert "http.unhandled_error" in [line["event"] for line in lines]
+    assert "hunter2" not in str(lines)
+
+
+async def test_a_lock_is_not_waited_for_without_end(
+    engine: AsyncEngine, labels: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def be_impatient(connection: Any, record: object) -> None:  # the driver's own
+        if engine.dialect.name == "sqlite":
+            connection.execute("PRAGMA busy_timeout = 100").close()
+
+    monkeypatch.setenv("DATABASE_LOCK_TIMEOUT", "0.1")
+    service = create_app()
+    event.listen(service.state.database_engine.sync_engine, "connect", be_impatient)
+
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+
+    async with connect(service) as client:
+        async with engine.begin() as connection:
+            await connection.execute(insert(Shelf).values(label="a", version=1))
+            locked = await client.post("/v1/shelves")
+            await connection.rollback()
+        free = await client.post("/v1/shelves")
+
+    assert locked.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    assert locked.headers["Retry-After"] == "1"
+    assert locked.json()["type"] == "/problems/database_unavailable"
+    assert free.is_success
+
+
+async def test_a_free_connection_is_not_waited_for_without_end(labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_POOL_SIZE", "1")
+    monkeypatch.setenv("DATABASE_POOL_OVERFLOW", "0")
+    monkeypatch.setenv("DATABASE_POOL_TIMEOUT", "0.1")
+    service = create_app()
+    taken, turned_away = asyncio.Event(), asyncio.Event()
+
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep, label: str) -> None:
+        session.add(Shelf(label=label))
+        await session.flush()
+        taken.set()
+        await turned_away.wait()
+
+    async with connect(service) as client:
+        first = asyncio.create_task(client.post("/v1/shelves", params={"label": "a"}))
+        await taken.wait()
+        second = await client.post("/v1/shelves", params={"label": "b"})
+        turned_away.set()
+        await first
+        third = await client.post("/v1/shelves", params={"label": "c"})
+
+    assert second.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    assert second.headers["Retry-After"] == "1"
+    assert third.is_success
+    assert await labels() == ["a", "c"]
+
+
+@pytest.fixture
+async def silent(upstream: Upstream) -> str:
+    """The URL of a server that takes connections and says nothing."""
+    return await upstream.start(silent=True)
+
+
+@pytest.mark.parametrize("server", ["gone", "silent"])
+async def test_a_database_that_is_not_there_is_not_waited_for(
+    logged: Logged, monkeypatch: pytest.MonkeyPatch, gone: str, silent: str, server: str
+) -> None:
+    url = {"gone": gone, "silent": silent}[server]
+    monkeypatch.setenv("DATABASE_URL", f"{url.replace('http', 'postgresql')}/test")
+    monkeypatch.setenv("DATABASE_PASSWORD", "hunter2")
+    monkeypatch.setenv("DATABASE_CONNECT_TIMEOUT", "0.2")
+    service = create_app()
+
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+
+    async with connect(service) as client:
+        response = await client.post("/v1/shelves")
+        ready = await client.get("/readyz")
+        alive = await client.get("/livez")
+
+    assert response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    assert response.headers["Retry-After"] == "1"
+    assert response.json()["type"] == "/problems/database_unavailable"
+    assert ready.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    assert ready.json()["checks"]["database"] == "fail"
+    assert alive.is_success
+    assert "hunter2" not in str(logged())

@@ -1,0 +1,55 @@
+"""Rows have an identity in the order of their creation, and times that say where they are."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy.exc import StatementError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.database.models import uuid7
+from tests.database.shelves import Local, Shelf
+
+
+@pytest.fixture
+async def shelves(session: AsyncSession) -> AsyncSession:
+    await (await session.connection()).run_sync(Local.metadata.create_all)
+    return session
+
+
+async def test_a_time_comes_back_aware_and_in_utc(shelves: AsyncSession) -> None:
+    noon_in_paris = datetime(2026, 7, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    shelf = Shelf(label="a", dusted_at=noon_in_paris)
+    shelves.add(shelf)
+    await shelves.flush()
+    await shelves.refresh(shelf)
+
+    assert shelf.dusted_at == noon_in_paris
+    assert shelf.dusted_at.tzinfo is UTC
+    assert shelf.created_at.tzinfo is UTC
+
+
+async def test_no_time_stays_none(shelves: AsyncSession) -> None:
+    shelf = Shelf(label="a")
+    shelves.add(shelf)
+    await shelves.flush()
+    await shelves.refresh(shelf)
+
+    assert shelf.dusted_at is None
+
+
+async def test_a_time_that_says_not_where_is_refused(shelves: AsyncSession) -> None:
+    shelves.add(Shelf(label="a", dusted_at=datetime(2026, 7, 1, 12)))
+
+    with pytest.raises(StatementError, match="without a zone"):
+        await shelves.flush()
+
+
+def test_identifiers_are_of_version_7_and_in_order_of_creation() -> None:
+    earlier = uuid7()
+    time_of_earlier = earlier.int >> 80
+    while (later := uuid7()).int >> 80 == time_of_earlier:
+        continue
+
+    assert (earlier.version, earlier.variant) == (7, "specified in RFC 4122")
+    assert abs(time_of_earlier / 1000 - datetime.now(UTC).timestamp()) < 5
+    assert earlier < later

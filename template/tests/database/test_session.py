@@ -1,0 +1,250 @@
+"""A 2xx means stored, and anything else means that nothing was."""
+
+import asyncio
+from asyncio import CancelledError
+from collections.abc import AsyncGenerator
+from http import HTTPStatus
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import StreamingResponse
+from sqlalchemy import Connection, event, literal, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
+
+from app.context import after_commit, after_rollback
+from app.database import ReadSessionDep, SessionDep, SessionsDep
+from app.errors import ServiceError
+from tests.database.conftest import Labels
+from tests.database.shelves import Shelf
+from tests.fixtures.http import connect
+
+
+class ShelfFull(ServiceError):
+    status = HTTPStatus.CONFLICT
+
+
+def pool(app: FastAPI) -> QueuePool:
+    pool = app.state.database_engine.pool
+    assert isinstance(pool, QueuePool)
+    return pool
+
+
+async def test_it_is_stored_before_the_answer_leaves(service: FastAPI, labels: Labels) -> None:
+    seen: list[list[str]] = []
+
+    @service.post("/v1/shelves", status_code=HTTPStatus.CREATED)
+    async def create_shelf(session: SessionDep) -> StreamingResponse:
+        session.add(Shelf(label="a"))
+
+        async def look() -> AsyncGenerator[str]:
+            seen.append(await labels())
+            yield "done"
+
+        return StreamingResponse(look())
+
+    async with connect(service) as client:
+        response = await client.post("/v1/shelves")
+
+    assert response.is_success
+    assert seen == [["a"]]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ShelfFull("There is no room."),
+        HTTPException(HTTPStatus.CONFLICT),
+        HTTPException(HTTPStatus.NOT_MODIFIED),
+        RuntimeError(),
+        OperationalError("", None, Exception()),
+    ],
+    ids=repr,
+)
+async def test_an_exception_leaves_nothing(service: FastAPI, labels: Labels, error: Exception) -> None:
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+        await session.flush()
+        session.add(Shelf(label="b"))
+        raise error
+
+    async with connect(service) as client:
+        response = await client.post("/v1/shelves")
+        assert pool(service).checkedout() == 0
+
+    assert not response.is_success
+    assert await labels() == []
+
+
+async def test_a_caller_who_leaves_leaves_nothing(service: FastAPI, labels: Labels) -> None:
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+        await session.flush()
+        raise CancelledError
+
+    async with connect(service) as client:
+        with pytest.raises(CancelledError):
+            await client.post("/v1/shelves")
+        assert pool(service).checkedout() == 0
+
+    assert await labels() == []
+
+
+async def test_a_commit_that_is_refused_is_no_success(service: FastAPI, labels: Labels) -> None:
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a", planned_room_id=uuid4()))
+        await session.flush()
+
+    async with connect(service) as client:
+        response = await client.post("/v1/shelves")
+
+    assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert response.json()["type"] == "/problems/reference_unknown"
+    assert await labels() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError(), HTTPStatus.INTERNAL_SERVER_ERROR),
+        (OperationalError("", None, Exception(), connection_invalidated=True), HTTPStatus.SERVICE_UNAVAILABLE),
+    ],
+    ids=repr,
+)
+async def test_a_commit_that_fails_is_no_success(
+    service: FastAPI, labels: Labels, error: Exception, status: HTTPStatus
+) -> None:
+    def fail(connection: Connection) -> None:
+        raise error
+
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+
+    event.listen(service.state.database_engine.sync_engine, "commit", fail)
+    async with connect(service) as client:
+        response = await client.post("/v1/shelves")
+        assert pool(service).checkedout() == 0
+
+    assert response.status_code == status
+    assert await labels() == []
+
+
+@pytest.mark.parametrize(
+    ("label", "status", "expected"),
+    [
+        ("a", HTTPStatus.OK, "committed ['a']"),
+        ("returned", HTTPStatus.CONFLICT, "committed ['returned']"),
+        ("raised", HTTPStatus.NOT_MODIFIED, "rolled back []"),
+    ],
+)
+async def test_what_waits_for_the_outcome_of_the_transaction_hears_of_it_when_it_has_ended(
+    service: FastAPI, labels: Labels, label: str, status: HTTPStatus, expected: str
+) -> None:
+    heard: list[str] = []
+
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> StreamingResponse:
+        async def tell_commit() -> None:
+            assert pool(service).checkedout() == 0
+            heard.append(f"committed {await labels()}")
+
+        async def tell_rollback() -> None:
+            assert pool(service).checkedout() == 0
+            heard.append(f"rolled back {await labels()}")
+
+        after_commit(tell_commit)
+        after_rollback(tell_rollback)
+        session.add(Shelf(label=label))
+        await session.flush()
+        if label == "raised":
+            raise HTTPException(status)
+        return StreamingResponse(iter(()), status)
+
+    async with connect(service) as client:
+        response = await client.post("/v1/shelves")
+
+    assert response.status_code == status
+    assert heard == [expected]
+
+
+async def test_what_waits_for_a_rollback_can_write(service: FastAPI, labels: Labels) -> None:
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep, sessions: SessionsDep) -> None:
+        async def record() -> None:
+            async with sessions.begin() as second:
+                second.add(Shelf(label="failure"))
+
+        after_rollback(record)
+        session.add(Shelf(label="a"))
+        await session.flush()
+        raise ShelfFull("There is no room.")
+
+    async with connect(service) as client:
+        await client.post("/v1/shelves")
+
+    assert await labels() == ["failure"]
+
+
+async def test_failing_requests_keep_no_connection(service: FastAPI) -> None:
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        await session.execute(select(1))
+        raise ShelfFull("There is no room.")
+
+    async with connect(service) as client:
+        for _ in range(10):
+            await asyncio.gather(*(client.post("/v1/shelves") for _ in range(10)))
+        assert pool(service).checkedout() == 0
+
+
+async def test_a_read_only_session_cannot_write(service: FastAPI, labels: Labels) -> None:
+    @service.get("/v1/shelves/export")
+    async def export_shelves(session: ReadSessionDep) -> None:
+        session.add(Shelf(label="a"))
+        await session.commit()
+
+    async with connect(service) as client:
+        response = await client.get("/v1/shelves/export")
+
+    assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert await labels() == []
+
+
+async def test_after_a_read_only_session_the_connection_can_write_again(service: FastAPI, labels: Labels) -> None:
+    @service.get("/v1/shelves")
+    async def list_shelves(session: ReadSessionDep) -> int:
+        return len((await session.scalars(select(Shelf))).all())
+
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+
+    async with connect(service) as client:
+        before = await client.get("/v1/shelves")
+        created = await client.post("/v1/shelves")
+        after = await client.get("/v1/shelves")
+        assert pool(service).checkedin() == 1
+
+    assert created.is_success
+    assert (before.json(), after.json()) == (0, 1)
+
+
+async def test_a_read_only_session_lives_as_long_as_the_stream(service: FastAPI, labels: Labels) -> None:
+    @service.get("/v1/shelves/export")
+    async def export_shelves(session: ReadSessionDep) -> StreamingResponse:
+        async def lines() -> AsyncGenerator[str]:
+            for number in range(3):
+                yield f"{await session.scalar(select(literal(number)))}\n"
+
+        return StreamingResponse(lines())
+
+    async with connect(service) as client:
+        response = await client.get("/v1/shelves/export")
+        assert pool(service).checkedout() == 0
+
+    assert response.text == "0\n1\n2\n"

@@ -1,0 +1,59 @@
+"""A service that runs as a process of its own, and is asked over a socket."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+
+from tests.postgresql import free_port
+
+# uvicorn ends itself with the signal that it was sent
+STOPPED = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
+
+
+def get(port: int, path: str) -> HTTPResponse:
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path)
+    return connection.getresponse()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def served(
+    folder: Path, command: Sequence[str], *, workers: int = 1, variables: Mapping[str, str]
+) -> Iterator[tuple[subprocess.Popen[str], int, list[str]]]:
+    """Run the command that serves until the block ends; give out its process, port, and what it wrote before."""
+    port = free_port()
+    lines: list[str] = []
+    with subprocess.Popen(
+        [*command, "--port", str(port), "--workers", str(workers)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **variables},
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                events = [json.loads(line)["event"] for line in lines]
+                running = any(event.startswith("Uvicorn running on") for event in events)
+                if running and events.count("Application startup complete.") == workers:
+                    break
+            while not listens(port) and process.poll() is None:
+                time.sleep(0.02)
+            yield process, port, lines
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=30)
