@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,8 @@ class PostgreSQL:
     def thaw(self) -> None:
         parent = psutil.Process(self.process.pid)
         for process in [*parent.children(), parent]:
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def close(self) -> None:
         if self.process.poll() is None:

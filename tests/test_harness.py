@@ -45,6 +45,7 @@ BEHAVIOUR = {
     "logs": "test_records_of_libraries_have_the_same_form",
     "health": "test_a_living_process_says_so",
     "http": "test_an_answer_comes_through",
+    "database": "test_it_is_stored_before_the_answer_leaves",
     "items": "test_a_created_item_is_where_its_location_says",
     "rates": "test_the_first_provider_wins_and_the_second_adds",
 }

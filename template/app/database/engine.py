@@ -1,19 +1,22 @@
 """The engine: SQLite for development and quick tests, PostgreSQL for everything else, and never a wait without end."""
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self, TypedDict
 
 from fastapi import FastAPI
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 from sqlalchemy import URL, Connection, Dialect, ExceptionContext, event, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.database.session import Sessions
 from app.settings import ROOT, Environment, Settings, project
+
+CLOSE_SECONDS = 2
 
 DRIVERS = {"postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
 
@@ -80,7 +83,6 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     engine = create_async_engine(
         url,
         **pool,
-        pool_pre_ping=True,
         connect_args={
             "timeout": settings.connect_timeout,
             "command_timeout": settings.command_timeout,
@@ -91,6 +93,7 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
         },
     )
     event.listen(engine.sync_engine, "do_connect", connect_postgresql)
+    event.listen(engine.sync_engine, "checkout", ping_postgresql)
     event.listen(engine.sync_engine, "begin", begin_postgresql)
     event.listen(engine.sync_engine, "handle_error", on_silence)
     event.listen(engine.sync_engine, "invalidate", hang_up)
@@ -125,6 +128,16 @@ def connect_postgresql(
         raise OperationalError("connect", None, error, connection_invalidated=True) from error
 
 
+def ping_postgresql(connection: Any, record: ConnectionPoolEntry, proxy: object) -> None:
+    """Notice a lost connection before it is used; `pool_pre_ping` takes three round trips, and silence for a bug."""
+    try:
+        connection.run_async(lambda driver: driver.execute("SELECT 1"))
+    except TimeoutError as error:
+        raise OperationalError("ping", None, error, connection_invalidated=True) from error
+    except Exception as error:  # whatever it is, the pool shall try another connection
+        raise DisconnectionError from error
+
+
 def on_silence(context: ExceptionContext) -> None:
     """Take a server for gone that has not answered in time; one that lives has reached its own time limit before."""
     error = context.original_exception
@@ -148,4 +161,6 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[DatabaseState]:
     try:
         yield {"sessions": async_sessionmaker(engine, expire_on_commit=False)}
     finally:
-        await engine.dispose()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await engine.dispose()

@@ -1,0 +1,111 @@
+"""The two applications that are compared; `service.py` starts each in a process of its own, which runs this file."""
+
+import os
+import sys
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from http import HTTPStatus
+from importlib import import_module
+from typing import Annotated, Any, TypeAlias, TypedDict
+from uuid import UUID
+
+import asyncpg
+import uvicorn
+from fastapi import APIRouter, FastAPI, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"  # generic for the checker alone
+
+LIST = """
+SELECT id, name, description, price_cents, created_at, updated_at FROM items ORDER BY id DESC LIMIT $1
+"""
+CREATE = """
+INSERT INTO items (id, name, description, price_cents, created_at, updated_at)
+VALUES (uuidv7(), $1, $2, $3, now(), now())
+RETURNING id, name, description, price_cents, created_at, updated_at
+"""
+
+
+class Pong(BaseModel):
+    message: str
+
+
+class ItemCreate(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1F\x7F]*$")
+    description: str | None = Field(default=None, max_length=1000, pattern=r"^[^\x00]*$")
+    price_cents: int = Field(ge=0, le=2**31 - 1)
+
+
+class ItemRead(BaseModel):
+    id: UUID
+    name: str
+    description: str | None
+    price_cents: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Page(BaseModel):
+    items: list[ItemRead]
+    next_cursor: str | None
+
+
+class State(TypedDict):
+    pool: Pool
+
+
+async def ping() -> Pong:
+    return Pong(message="pong")
+
+
+async def list_items(request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Page:
+    pool: Pool = request.state.pool
+    rows = await pool.fetch(LIST, limit + 1)
+    shown = rows[:limit]
+    following = urlsafe_b64encode(shown[-1]["id"].bytes).decode().rstrip("=") if len(rows) > limit else None
+    return Page(items=[ItemRead(**row) for row in shown], next_cursor=following)
+
+
+async def create_item(data: ItemCreate, request: Request) -> ItemRead:
+    pool: Pool = request.state.pool
+    row = await pool.fetchrow(CREATE, data.name, data.description, data.price_cents)
+    assert row is not None
+    return ItemRead(**row)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncGenerator[State]:
+    async with asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=10, max_size=15) as pool:
+        yield {"pool": pool}
+
+
+def bare() -> FastAPI:
+    """Build what can be had for nothing: FastAPI and the driver, without middleware."""
+    app = FastAPI(lifespan=lifespan)
+    app.add_api_route("/v1/ping", ping)
+    app.add_api_route("/v1/items", list_items)
+    app.add_api_route("/v1/items", create_item, methods=["POST"], status_code=HTTPStatus.CREATED)
+    return app
+
+
+def service() -> FastAPI:
+    """Add to the service an endpoint without a database, in a router after all others, as a resource is added."""
+    app: FastAPI = import_module("app.main").app
+    router = APIRouter()
+    router.add_api_route("/ping", ping)
+    app.include_router(router, prefix="/v1")
+    return app
+
+
+def main() -> None:
+    options: dict[str, Any] = {"server_header": False, "access_log": False, "log_config": None}  # those of app.serve
+    application = {"bare": bare, "service": service}[sys.argv[1]]()
+    uvicorn.run(application, port=int(os.environ["SERVER_PORT"]), loop="uvloop", http="httptools", **options)
+
+
+if __name__ == "__main__":
+    main()
