@@ -279,6 +279,15 @@ def test_it_starts_without_its_database_and_finds_it(project: Path, postgres: Po
     assert (before.status_code, after.status_code, created.status_code) == (503, 200, 201)
 
 
+@pytest.mark.parametrize("name", ["nowhere", "postgres?user=nobody"])
+def test_a_database_that_refuses_is_unavailable(project: Path, postgresql: PostgreSQL, name: str) -> None:
+    database = f"postgresql://127.0.0.1:{postgresql.port}/{name}"
+    with served(project, COMMAND, variables={"DATABASE_URL": database}) as (process, port, _):
+        response = Service(f"http://127.0.0.1:{port}", process, database).create()
+
+    assert is_unavailable(response)
+
+
 def test_it_stops_when_told_although_its_database_is_frozen(service: Service, postgres: PostgreSQL) -> None:
     service.create_many(POOL)
     postgres.freeze()

@@ -3,13 +3,14 @@
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.database.engine import DatabaseSettings, create_engine, lifespan
+from app.database.engine import create_engine, lifespan
 from app.database.errors import on_database_error
 from app.database.models import Base, Entity, UTCDateTime
 from app.database.pages import Page, PageQuery
 from app.database.readiness import Readiness
 from app.database.repository import Repository
 from app.database.session import ReadSessionDep, SessionDep, Sessions, SessionsDep, get_sessions
+from app.database.settings import DatabaseSettings
 from app.feature import add_lifespan
 from app.health import add_check
 

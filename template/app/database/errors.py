@@ -15,6 +15,8 @@ logger = get_logger()
 # Classes of SQLSTATE (PostgreSQL, appendix A), and single states.
 UNAVAILABLE = (
     "08",  # connection
+    "28",  # a password that is refused
+    "3D000",  # no such database
     "53",  # resources
     "57",  # stopped by an operator, or by statement_timeout
     "25P03",  # idle_in_transaction_session_timeout

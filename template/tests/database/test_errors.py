@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import event, insert, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import SessionDep
@@ -93,6 +94,45 @@ async def test_who_changes_what_has_changed_is_told(service: FastAPI, labels: La
     assert response.status_code == HTTPStatus.PRECONDITION_FAILED
     assert response.json()["type"] == "/problems/stale"
     assert await labels() == []
+
+
+class DriverError(Exception):
+    def __init__(self, sqlstate: str) -> None:
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "status", "problem"),
+    [
+        ("40P01", HTTPStatus.CONFLICT, "/problems/conflict"),  # deadlock
+        ("40001", HTTPStatus.CONFLICT, "/problems/conflict"),  # serialization failure
+        ("57014", HTTPStatus.SERVICE_UNAVAILABLE, "/problems/database_unavailable"),  # statement_timeout
+        ("25P03", HTTPStatus.SERVICE_UNAVAILABLE, "/problems/database_unavailable"),  # idle_in_transaction
+        ("53300", HTTPStatus.SERVICE_UNAVAILABLE, "/problems/database_unavailable"),  # too many connections
+        ("42P01", HTTPStatus.INTERNAL_SERVER_ERROR, "about:blank"),  # no such table
+    ],
+)
+async def test_what_postgresql_says_decides(service: FastAPI, sqlstate: str, status: HTTPStatus, problem: str) -> None:
+    @service.get("/v1/shelves")
+    async def list_shelves() -> None:
+        raise DBAPIError("", None, DriverError(sqlstate))
+
+    async with connect(service) as client:
+        response = await client.get("/v1/shelves")
+
+    assert response.status_code == status
+    assert response.json()["type"] == problem
+
+
+async def test_a_wrong_use_of_the_session_is_a_fault_of_the_service(service: FastAPI) -> None:
+    @service.get("/v1/shelves")
+    async def list_shelves(session: SessionDep) -> None:
+        (await session.execute(text("SELECT 1 WHERE 1 = 0"))).one()
+
+    async with connect(service) as client:
+        response = await client.get("/v1/shelves")
+
+    assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 async def test_any_other_error_is_a_fault_of_the_service(logged: Logged, service: FastAPI) -> None:

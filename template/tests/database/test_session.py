@@ -190,6 +190,20 @@ async def test_what_waits_for_a_rollback_can_write(service: FastAPI, labels: Lab
     assert await labels() == ["failure"]
 
 
+async def test_who_reads_before_writing_does_not_collide_with_others(service: FastAPI, labels: Labels) -> None:
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep, label: str) -> None:
+        await session.scalars(select(Shelf))
+        await asyncio.sleep(0.01)
+        session.add(Shelf(label=label))
+
+    async with connect(service) as client:
+        responses = await asyncio.gather(*(client.post("/v1/shelves", params={"label": label}) for label in "abcd"))
+
+    assert all(response.is_success for response in responses)
+    assert await labels() == ["a", "b", "c", "d"]
+
+
 async def test_failing_requests_keep_no_connection(service: FastAPI) -> None:
     @service.post("/v1/shelves")
     async def create_shelf(session: SessionDep) -> None:

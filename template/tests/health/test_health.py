@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
-from app.health import add_check, checks
+from app.health import State, add_check, checks
 from tests.fixtures.logs import Logged
 
 
@@ -51,6 +51,19 @@ async def test_it_is_not_ready_when_one_check_fails(logged: Logged, app: FastAPI
     assert response.json()["checks"]["shelf"] == "fail"
     assert "hunter2" not in response.text
     assert "health.check_failed" in [record["event"] for record in logged()]
+
+
+async def test_it_is_ready_although_something_is_amiss(app: FastAPI, client: AsyncClient) -> None:
+    async def check() -> State:
+        return State.DEGRADED
+
+    add_check(app, "shelf", check)
+
+    response = await client.get("/readyz")
+
+    assert response.status_code == HTTPStatus.OK
+    assert response.json()["status"] == "degraded"
+    assert response.json()["checks"]["shelf"] == "degraded"
 
 
 async def test_the_checks_run_at_the_same_time(app: FastAPI, client: AsyncClient) -> None:

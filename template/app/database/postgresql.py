@@ -1,0 +1,72 @@
+"""PostgreSQL through asyncpg: no wait without end, and every failure an error of SQLAlchemy's."""
+
+from typing import Any
+
+from sqlalchemy import URL, Connection, Dialect, ExceptionContext, event
+from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from app.database.settings import DatabaseSettings
+from app.settings import project
+
+
+def create_engine(url: URL, pool: dict[str, Any], settings: DatabaseSettings) -> AsyncEngine:  # options of many types
+    seconds = {
+        "statement_timeout": settings.statement_timeout,
+        "lock_timeout": settings.lock_timeout,
+        "idle_in_transaction_session_timeout": settings.idle_in_transaction_timeout,
+    }
+    engine = create_async_engine(
+        url,
+        **pool,
+        connect_args={
+            "timeout": settings.connect_timeout,
+            "command_timeout": settings.command_timeout,
+            "server_settings": {
+                "application_name": project().name,
+                **{name: f"{value * 1000:.0f}ms" for name, value in seconds.items()},
+            },
+        },
+    )
+    event.listen(engine.sync_engine, "do_connect", connect)
+    event.listen(engine.sync_engine, "checkout", ping)
+    event.listen(engine.sync_engine, "begin", begin)
+    event.listen(engine.sync_engine, "handle_error", lose)
+    event.listen(engine.sync_engine, "invalidate", hang_up)
+    return engine
+
+
+def connect(dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:  # the driver's
+    """Make a refused connection an error of the database: asyncpg passes on what the operating system says."""
+    try:
+        return dialect.connect(*arguments, **options)
+    except OSError as error:
+        raise OperationalError("connect", None, error, connection_invalidated=True) from error
+
+
+def ping(connection: Any, record: object, proxy: object) -> None:  # the adapter of asyncpg has no types
+    """Find out in time that a connection is lost; `pool_pre_ping` takes three round trips, and silence for a bug."""
+    try:
+        connection.run_async(lambda driver: driver.execute("SELECT 1"))
+    except TimeoutError as error:
+        raise OperationalError("ping", None, error, connection_invalidated=True) from error
+    except Exception as error:  # whatever it is, the pool shall try another connection
+        raise DisconnectionError from error
+
+
+def begin(connection: Connection) -> None:
+    if connection.get_execution_options().get("read_only", False):
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+def lose(context: ExceptionContext) -> None:
+    """Take a server for gone that has not answered in time; one that lives has reached its own time limit before."""
+    error = context.original_exception
+    if isinstance(error, OSError):
+        context.is_disconnect = True
+        raise OperationalError(context.statement, None, error, hide_parameters=True, connection_invalidated=True)
+
+
+def hang_up(connection: Any, record: object, error: BaseException | None) -> None:
+    """Do not say goodbye to a server that does not listen: that would take two seconds more."""
+    connection.driver_connection.terminate()
