@@ -20,7 +20,7 @@ from datetime import date
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from uuid import uuid4
 
 import psutil
@@ -35,6 +35,7 @@ CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 CONNECTIONS = 16
 STARTS = 5
 START_SECONDS = 30
+LOAD_SECONDS = 300
 
 FILL = """
 INSERT INTO items (id, name, description, price_cents, created_at, updated_at)
@@ -89,8 +90,7 @@ class Client(asyncio.Protocol):
         self.ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
         self.send()
 
     def send(self) -> None:
@@ -129,8 +129,8 @@ async def load(server: Server, route: Route, count: int) -> bytes:
         (await loop.create_connection(lambda: Client(requests, route.status), "127.0.0.1", server.port))[1]
         for _ in range(CONNECTIONS)
     ]
-    bodies = await asyncio.gather(*(client.ended for client in clients))
-    return max(bodies, key=len)
+    async with asyncio.timeout(LOAD_SECONDS):
+        return max(await asyncio.gather(*(client.ended for client in clients)), key=len)
 
 
 def measure(server: Server, route: Route, count: int) -> Cost:

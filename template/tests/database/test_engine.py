@@ -2,7 +2,7 @@
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import DatabaseSettings
@@ -35,7 +35,7 @@ def test_a_password_alone_does_not_disturb_a_file(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DATABASE_URL", "sqlite:///test.db")
     monkeypatch.setenv("DATABASE_PASSWORD", HARD)
 
-    assert str(DatabaseSettings().parsed_url()) == "sqlite+aiosqlite:///test.db"
+    assert DatabaseSettings().parsed_url() == make_url("sqlite+aiosqlite:///test.db")
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,15 @@ async def test_a_time_that_says_not_where_is_refused(shelves: AsyncSession) -> N
         await shelves.flush()
 
 
+def test_constraints_are_named_by_convention() -> None:
+    assert {constraint.name for constraint in Shelf.metadata.tables["test_shelves"].constraints} == {
+        "pk_test_shelves",
+        "uq_test_shelves_label",
+        "fk_test_shelves_room_id_test_rooms",
+        "fk_test_shelves_planned_room_id_test_rooms",
+    }
+
+
 def test_identifiers_are_of_version_7_and_in_order_of_creation() -> None:
     earlier = uuid7()
     time_of_earlier = earlier.int >> 80

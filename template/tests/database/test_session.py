@@ -172,6 +172,25 @@ async def test_what_waits_for_the_outcome_of_the_transaction_hears_of_it_when_it
     assert heard == [expected]
 
 
+async def test_what_waits_for_the_commit_still_has_the_objects(service: FastAPI, labels: Labels) -> None:
+    announced: list[str] = []
+
+    @service.post("/v1/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        shelf = Shelf(label="a")
+        session.add(shelf)
+
+        async def announce() -> None:
+            announced.append(shelf.label)
+
+        after_commit(announce)
+
+    async with connect(service) as client:
+        await client.post("/v1/shelves")
+
+    assert announced == ["a"]
+
+
 async def test_what_waits_for_a_rollback_can_write(service: FastAPI, labels: Labels) -> None:
     @service.post("/v1/shelves")
     async def create_shelf(session: SessionDep, sessions: SessionsDep) -> None:
