@@ -23,7 +23,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     ".yml": yaml.safe_load,
 }
 # Where a word of a feature is an ordinary one: a page of anything has `items`.
-ORDINARY = {"items": {"app/database/pages.py", "app/database/repository.py"}}
+ORDINARY = {"items": {"app/database/pages.py", "app/database/repository.py", "tests/database/test_pages.py"}}
 DIRECTIVE = re.compile(r"\{%|%\}|\{@|@\}|\{#|#\}")
 
 

@@ -36,14 +36,11 @@ class Repository(Generic[Model]):
 
     async def page(self, query: PageParameters, read: type[Read], *where: ColumnElement[bool]) -> Page[Read]:
         """Select what `read` shows, and no more, of the rows after the cursor: the newest come first."""
-        columns = [getattr(self.model, name) for name in read.model_fields]
-        after = query.after()
-        statement = (
-            select(self.model.id, *columns)
-            .where(*where, *([] if after is None else [self.model.id < after]))
-            .order_by(self.model.id.desc())
-            .limit(query.limit + 1)
-        )
+        columns = self.model.__table__.c  # of the table: those of the model would take a third longer
+        statement = select(columns.id, *(columns[name] for name in read.model_fields)).where(*where)
+        if (after := query.after()) is not None:
+            statement = statement.where(columns.id < after)
+        statement = statement.order_by(columns.id.desc()).limit(query.limit + 1)
         rows = (await self.session.execute(statement)).all()
         total = await self.count(*where) if query.total else MISSING
         shown = rows[: query.limit]

@@ -19,8 +19,8 @@ class DatabaseSettings(Settings):
 
     url: SecretStr = SecretStr(f"sqlite:///{ROOT / 'service.db'}")
     password: SecretStr | None = None
-    pool_size: PositiveInt = 10
-    pool_overflow: NonNegativeInt = 5
+    pool_size: PositiveInt = 15
+    pool_overflow: NonNegativeInt = 0
     pool_timeout: PositiveFloat = 2.0
     connect_timeout: PositiveFloat = 1.0
     command_timeout: PositiveFloat | None = 3.0
