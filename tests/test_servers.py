@@ -135,6 +135,15 @@ def test_a_database_that_is_stopped_is_found_again(service: Service, postgres: P
     assert [response.status_code for response in after] == [201, 200, 200]
 
 
+def test_a_restart_between_requests_is_not_noticed(service: Service, postgres: PostgreSQL) -> None:
+    before = service.create_many(POOL)
+    postgres.stop()
+    postgres.start()
+    after = service.create_many(POOL)
+
+    assert [response.status_code for response in [*before, *after]] == [201] * 2 * POOL
+
+
 def test_a_frozen_database_is_not_waited_for(service: Service, postgres: PostgreSQL) -> None:
     before = service.create_many(POOL)
     postgres.freeze()

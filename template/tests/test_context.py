@@ -14,7 +14,7 @@ from tests.fixtures.logs import Logged
 
 @pytest.fixture
 def done(app: FastAPI) -> list[str]:
-    """What the callbacks of `/v1/orders` have done; `?fails=true` ends it in a 409."""
+    """What the callbacks of `/tests/orders` have done; `?fails=true` ends it in a 409."""
     done: list[str] = []
 
     async def announce() -> None:
@@ -23,7 +23,7 @@ def done(app: FastAPI) -> list[str]:
     async def forget() -> None:
         done.append("forgotten")
 
-    @app.post("/v1/orders")
+    @app.post("/tests/orders")
     async def create_order(fails: bool = False) -> None:
         after_commit(announce)
         after_rollback(forget)
@@ -44,7 +44,7 @@ async def test_it_runs_before_the_answer_leaves(done: list[str], app: FastAPI) -
     scope: Scope = {
         "type": "http",
         "method": "POST",
-        "path": "/v1/orders",
+        "path": "/tests/orders",
         "query_string": b"",
         "headers": [],
         "client": None,
@@ -67,12 +67,12 @@ async def test_callbacks_run_in_their_order_and_may_add_more(app: FastAPI, clien
     async def third() -> None:
         done.append("third")
 
-    @app.post("/v1/orders")
+    @app.post("/tests/orders")
     async def create_order() -> None:
         after_commit(first)
         after_commit(second)
 
-    await client.post("/v1/orders")
+    await client.post("/tests/orders")
 
     assert done == ["first", "second", "third"]
 
@@ -83,13 +83,13 @@ async def test_a_request_that_is_broken_off_counts_as_failed(
     async def forget() -> None:
         done.append("forgotten")
 
-    @app.post("/v1/parcels")
+    @app.post("/tests/parcels")
     async def create_parcel() -> None:
         after_rollback(forget)
         raise CancelledError
 
     with pytest.raises(CancelledError):
-        await client.post("/v1/parcels")
+        await client.post("/tests/parcels")
 
     assert done == ["forgotten"]
 
@@ -104,24 +104,24 @@ async def test_nothing_can_wait_for_an_outcome_that_is_known(app: FastAPI, clien
 
     seen: list[RequestContext] = []
 
-    @app.post("/v1/orders")
+    @app.post("/tests/orders")
     async def create_order(background: BackgroundTasks) -> None:
         seen.append(current.get())
         background.add_task(work_later)
 
-    await client.post("/v1/orders")
+    await client.post("/tests/orders")
 
     assert seen[0].principal_id == "worked"
 
 
 async def test_a_success_runs_what_waits_for_the_commit(done: list[str], client: AsyncClient) -> None:
-    await client.post("/v1/orders")
+    await client.post("/tests/orders")
 
     assert done == ["ordered", "announced"]
 
 
 async def test_a_failure_runs_what_waits_for_the_rollback(done: list[str], client: AsyncClient) -> None:
-    await client.post("/v1/orders", params={"fails": True})
+    await client.post("/tests/orders", params={"fails": True})
 
     assert done == ["ordered", "forgotten"]
 
@@ -135,12 +135,12 @@ async def test_a_failing_callback_changes_nothing(logged: Logged, app: FastAPI, 
     async def announce() -> None:
         done.append("announced")
 
-    @app.post("/v1/orders")
+    @app.post("/tests/orders")
     async def create_order() -> None:
         after_commit(fail)
         after_commit(announce)
 
-    response = await client.post("/v1/orders")
+    response = await client.post("/tests/orders")
 
     assert response.status_code == HTTPStatus.OK
     assert done == ["announced"]

@@ -41,11 +41,11 @@ async def test_a_wrong_method_names_the_right_ones(client: AsyncClient) -> None:
 
 
 async def test_a_service_error_is_named_after_its_class(app: FastAPI, client: AsyncClient) -> None:
-    @app.get("/v1/shelves")
+    @app.get("/tests/shelves")
     async def get_shelves() -> None:
         raise ShelfEmpty("Nothing is left.", headers={"Retry-After": "60"})
 
-    response = await client.get("/v1/shelves")
+    response = await client.get("/tests/shelves")
 
     assert response.status_code == HTTPStatus.CONFLICT
     assert response.headers["retry-after"] == "60"
@@ -55,10 +55,10 @@ async def test_a_service_error_is_named_after_its_class(app: FastAPI, client: As
 
 
 async def test_wrong_input_is_pointed_at_and_not_repeated(app: FastAPI, client: AsyncClient) -> None:
-    @app.get("/v1/shelves")
+    @app.get("/tests/shelves")
     async def get_shelves(limit: int) -> None: ...
 
-    response = await client.get("/v1/shelves", params={"limit": "hunter2"})
+    response = await client.get("/tests/shelves", params={"limit": "hunter2"})
 
     assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert response.json()["errors"] == [
@@ -72,21 +72,21 @@ async def test_wrong_input_is_pointed_at_and_not_repeated(app: FastAPI, client: 
 
 
 async def test_a_pointer_escapes_what_pointers_reserve(app: FastAPI, client: AsyncClient) -> None:
-    @app.post("/v1/shelves")
+    @app.post("/tests/shelves")
     async def create_shelf(sizes: dict[str, int]) -> None: ...
 
-    response = await client.post("/v1/shelves", json={"a/b~c": "wide"})
+    response = await client.post("/tests/shelves", json={"a/b~c": "wide"})
 
     assert response.json()["errors"][0]["pointer"] == "/body/a~1b~0c"
 
 
 async def test_an_unexpected_error_shows_only_the_request_id(logged: Logged, app: FastAPI, client: AsyncClient) -> None:
-    @app.get("/v1/shelves")
+    @app.get("/tests/shelves")
     async def get_shelves() -> None:
         password = "a local " + "secret"
         raise RuntimeError("hunter2" if password else "")
 
-    response = await client.get("/v1/shelves")
+    response = await client.get("/tests/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert response.headers["content-type"] == "application/problem+json"
@@ -105,12 +105,12 @@ async def test_an_error_in_mid_response_breaks_the_response_off(
         yield "half"
         raise RuntimeError("torn")
 
-    @app.get("/v1/shelves")
+    @app.get("/tests/shelves")
     async def get_shelves() -> StreamingResponse:
         return StreamingResponse(half())
 
     with pytest.raises(RuntimeError, match="torn"):
-        await client.get("/v1/shelves")
+        await client.get("/tests/shelves")
     logging.getLogger("uvicorn.error").error("Exception in ASGI application")
 
     request, error = logged()
@@ -119,11 +119,11 @@ async def test_an_error_in_mid_response_breaks_the_response_off(
 
 
 async def test_an_unusual_status_stays_what_it_is(app: FastAPI, client: AsyncClient) -> None:
-    @app.get("/v1/shelves")
+    @app.get("/tests/shelves")
     async def get_shelves() -> None:
         raise HTTPException(499, "The caller has gone.")
 
-    response = await client.get("/v1/shelves")
+    response = await client.get("/tests/shelves")
 
     assert response.status_code == 499
     assert response.json()["title"] == "Error"
@@ -134,19 +134,19 @@ async def test_a_name_of_its_own_wins(app: FastAPI, client: AsyncClient) -> None
         status = HTTPStatus.CONFLICT
         code = "conflict"
 
-    @app.get("/v1/shelves")
+    @app.get("/tests/shelves")
     async def get_shelves() -> None:
         raise OutOfStock("Nothing is left.")
 
-    assert (await client.get("/v1/shelves")).json()["type"] == "/problems/conflict"
+    assert (await client.get("/tests/shelves")).json()["type"] == "/problems/conflict"
 
 
 async def test_a_status_without_a_body_stays_without(app: FastAPI, client: AsyncClient) -> None:
-    @app.get("/v1/shelves")
+    @app.get("/tests/shelves")
     async def get_shelves() -> None:
         raise HTTPException(HTTPStatus.NOT_MODIFIED, headers={"ETag": '"1"'})
 
-    response = await client.get("/v1/shelves")
+    response = await client.get("/tests/shelves")
 
     assert response.status_code == HTTPStatus.NOT_MODIFIED
     assert response.headers["etag"] == '"1"'

@@ -54,14 +54,14 @@ async def test_lifespans_add_up(app: FastAPI) -> None:
 
 async def test_a_resource_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     def install(app: FastAPI) -> None:
-        @app.get("/v1/orders")
+        @app.get("/tests/orders")
         async def list_orders() -> list[str]:
             return []
 
     monkeypatch.setattr(main, "RESOURCES", [SimpleNamespace(install=install)])
 
     async with connect(main.create_app()) as client:
-        response = await client.get("/v1/orders")
+        response = await client.get("/tests/orders")
 
     assert response.status_code == HTTPStatus.OK
 

@@ -20,13 +20,13 @@ from tests.fixtures.logs import Logged
 
 
 async def test_what_must_be_unique_conflicts(service: FastAPI, labels: Labels) -> None:
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
 
     async with connect(service) as client:
-        await client.post("/v1/shelves")
-        response = await client.post("/v1/shelves")
+        await client.post("/tests/shelves")
+        response = await client.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.CONFLICT
     assert response.json()["type"] == "/problems/conflict"
@@ -34,44 +34,44 @@ async def test_what_must_be_unique_conflicts(service: FastAPI, labels: Labels) -
 
 
 async def test_of_many_at_once_one_wins(service: FastAPI, labels: Labels) -> None:
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
 
     async with connect(service) as client:
-        responses = await asyncio.gather(*(client.post("/v1/shelves") for _ in range(8)))
+        responses = await asyncio.gather(*(client.post("/tests/shelves") for _ in range(8)))
 
     assert sorted(response.status_code for response in responses) == [HTTPStatus.OK, *[HTTPStatus.CONFLICT] * 7]
     assert await labels() == ["a"]
 
 
 async def test_a_reference_to_nothing_is_wrong_input(service: FastAPI, labels: Labels) -> None:
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a", room_id=uuid4()))
 
     async with connect(service) as client:
-        response = await client.post("/v1/shelves")
+        response = await client.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert response.json()["type"] == "/problems/reference_unknown"
 
 
 async def test_what_is_referred_to_cannot_be_deleted(service: FastAPI, labels: Labels) -> None:
-    @service.post("/v1/rooms")
+    @service.post("/tests/rooms")
     async def create_room(session: SessionDep) -> None:
         room = Room()
         session.add(room)
         await session.flush()
         session.add(Shelf(label="a", room_id=room.id))
 
-    @service.delete("/v1/rooms")
+    @service.delete("/tests/rooms")
     async def delete_rooms(session: SessionDep) -> None:
         await session.execute(text("DELETE FROM test_rooms"))
 
     async with connect(service) as client:
-        created = await client.post("/v1/rooms")
-        response = await client.delete("/v1/rooms")
+        created = await client.post("/tests/rooms")
+        response = await client.delete("/tests/rooms")
 
     assert created.is_success
     assert response.status_code == HTTPStatus.CONFLICT
@@ -79,7 +79,7 @@ async def test_what_is_referred_to_cannot_be_deleted(service: FastAPI, labels: L
 
 
 async def test_who_changes_what_has_changed_is_told(service: FastAPI, labels: Labels) -> None:
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         shelf = Shelf(label="a")
         session.add(shelf)
@@ -89,7 +89,7 @@ async def test_who_changes_what_has_changed_is_told(service: FastAPI, labels: La
         shelf.label = "b"
 
     async with connect(service) as client:
-        response = await client.post("/v1/shelves")
+        response = await client.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.PRECONDITION_FAILED
     assert response.json()["type"] == "/problems/stale"
@@ -113,35 +113,35 @@ class DriverError(Exception):
     ],
 )
 async def test_what_postgresql_says_decides(service: FastAPI, sqlstate: str, status: HTTPStatus, problem: str) -> None:
-    @service.get("/v1/shelves")
+    @service.get("/tests/shelves")
     async def list_shelves() -> None:
         raise DBAPIError("", None, DriverError(sqlstate))
 
     async with connect(service) as client:
-        response = await client.get("/v1/shelves")
+        response = await client.get("/tests/shelves")
 
     assert response.status_code == status
     assert response.json()["type"] == problem
 
 
 async def test_a_wrong_use_of_the_session_is_a_fault_of_the_service(service: FastAPI) -> None:
-    @service.get("/v1/shelves")
+    @service.get("/tests/shelves")
     async def list_shelves(session: SessionDep) -> None:
         (await session.execute(text("SELECT 1 WHERE 1 = 0"))).one()
 
     async with connect(service) as client:
-        response = await client.get("/v1/shelves")
+        response = await client.get("/tests/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 async def test_any_other_error_is_a_fault_of_the_service(logged: Logged, service: FastAPI) -> None:
-    @service.get("/v1/shelves")
+    @service.get("/tests/shelves")
     async def list_shelves(session: SessionDep) -> None:
         await session.execute(text("SELECT :secret FROM nowhere"), {"secret": "hunter2"})
 
     async with connect(service) as client:
-        response = await client.get("/v1/shelves")
+        response = await client.get("/tests/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert "nowhere" not in response.text
@@ -161,16 +161,16 @@ async def test_a_lock_is_not_waited_for_without_end(
     service = create_app()
     event.listen(service.state.database_engine.sync_engine, "connect", be_impatient)
 
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
 
     async with connect(service) as client:
         async with engine.begin() as connection:
             await connection.execute(insert(Shelf).values(label="a", version=1))
-            locked = await client.post("/v1/shelves")
+            locked = await client.post("/tests/shelves")
             await connection.rollback()
-        free = await client.post("/v1/shelves")
+        free = await client.post("/tests/shelves")
 
     assert locked.status_code == HTTPStatus.SERVICE_UNAVAILABLE
     assert locked.headers["Retry-After"] == "1"
@@ -185,7 +185,7 @@ async def test_a_free_connection_is_not_waited_for_without_end(labels: Labels, m
     service = create_app()
     taken, turned_away = asyncio.Event(), asyncio.Event()
 
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep, label: str) -> None:
         session.add(Shelf(label=label))
         await session.flush()
@@ -193,12 +193,12 @@ async def test_a_free_connection_is_not_waited_for_without_end(labels: Labels, m
         await turned_away.wait()
 
     async with connect(service) as client:
-        first = asyncio.create_task(client.post("/v1/shelves", params={"label": "a"}))
+        first = asyncio.create_task(client.post("/tests/shelves", params={"label": "a"}))
         await asyncio.wait_for(taken.wait(), 5)
-        second = await client.post("/v1/shelves", params={"label": "b"})
+        second = await client.post("/tests/shelves", params={"label": "b"})
         turned_away.set()
         await first
-        third = await client.post("/v1/shelves", params={"label": "c"})
+        third = await client.post("/tests/shelves", params={"label": "c"})
 
     assert second.status_code == HTTPStatus.SERVICE_UNAVAILABLE
     assert second.headers["Retry-After"] == "1"
@@ -223,12 +223,12 @@ async def test_a_database_that_is_not_there_is_not_waited_for(
     monkeypatch.setenv("DATABASE_CONNECT_TIMEOUT", "0.2")
     service = create_app()
 
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
 
     async with connect(service) as client:
-        response = await client.post("/v1/shelves")
+        response = await client.post("/tests/shelves")
         ready = await client.get("/readyz")
         alive = await client.get("/livez")
 

@@ -24,9 +24,9 @@ class ShelfRepository(Repository[Shelf]):
 
 @pytest.fixture
 async def shelves(app: FastAPI, session: AsyncSession) -> ShelfRepository:
-    """Five shelves, and `/v1/shelves` that lists those whose label is beyond `above`."""
+    """Five shelves, and `/tests/shelves` that lists those whose label is beyond `above`."""
 
-    @app.get("/v1/shelves")
+    @app.get("/tests/shelves")
     async def list_shelves(query: PageQuery, session: SessionDep, above: str = "") -> Page[ShelfRead]:
         return await ShelfRepository(session).page(query, ShelfRead, Shelf.label > above)
 
@@ -40,7 +40,7 @@ async def shelves(app: FastAPI, session: AsyncSession) -> ShelfRepository:
 
 async def read(client: AsyncClient, **parameters: str) -> tuple[str, str]:
     """Return the labels of a page in one string, and its `next_cursor`."""
-    page = (await client.get("/v1/shelves", params=parameters)).json()
+    page = (await client.get("/tests/shelves", params=parameters)).json()
     return "".join(shelf["label"] for shelf in page["items"]), page["next_cursor"]
 
 
@@ -76,7 +76,7 @@ async def test_what_is_inserted_and_deleted_meanwhile_hides_and_repeats_nothing(
 async def test_a_filter_holds_for_every_page_and_for_the_total(client: AsyncClient, shelves: ShelfRepository) -> None:
     first, cursor = await read(client, limit="2", above="2")
     second, cursor = await read(client, limit="2", above="2", cursor=cursor)
-    counted = (await client.get("/v1/shelves", params={"above": "2", "total": "true"})).json()
+    counted = (await client.get("/tests/shelves", params={"above": "2", "total": "true"})).json()
 
     assert (first, second) == ("54", "3")
     assert cursor is None
@@ -88,21 +88,21 @@ async def test_twenty_are_a_page_unless_told_otherwise(client: AsyncClient, shel
         await shelves.add(Shelf(id=UUID(int=number), label=f"{number}"))
     await shelves.session.commit()
 
-    page = (await client.get("/v1/shelves")).json()
+    page = (await client.get("/tests/shelves")).json()
 
     assert len(page["items"]) == 20
     assert "total" not in page
 
 
 async def test_an_empty_list_is_a_page(client: AsyncClient, shelves: ShelfRepository) -> None:
-    response = await client.get("/v1/shelves", params={"above": "9", "total": True})
+    response = await client.get("/tests/shelves", params={"above": "9", "total": True})
 
     assert response.json() == {"items": [], "next_cursor": None, "total": 0}
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "x", ""])
 async def test_a_limit_is_1_to_100(client: AsyncClient, shelves: ShelfRepository, limit: str) -> None:
-    response = await client.get("/v1/shelves", params={"limit": limit})
+    response = await client.get("/tests/shelves", params={"limit": limit})
 
     assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
 
@@ -131,7 +131,7 @@ async def test_a_limit_is_1_to_100(client: AsyncClient, shelves: ShelfRepository
 async def test_a_cursor_that_nobody_gave_out_is_refused(
     client: AsyncClient, shelves: ShelfRepository, cursor: str
 ) -> None:
-    response = await client.get("/v1/shelves", params={"cursor": cursor})
+    response = await client.get("/tests/shelves", params={"cursor": cursor})
 
     assert response.status_code == HTTPStatus.BAD_REQUEST
     assert response.json()["type"] == "/problems/cursor_malformed"

@@ -34,7 +34,7 @@ def pool(app: FastAPI) -> QueuePool:
 async def test_it_is_stored_before_the_answer_leaves(service: FastAPI, labels: Labels) -> None:
     seen: list[list[str]] = []
 
-    @service.post("/v1/shelves", status_code=HTTPStatus.CREATED)
+    @service.post("/tests/shelves", status_code=HTTPStatus.CREATED)
     async def create_shelf(session: SessionDep) -> StreamingResponse:
         session.add(Shelf(label="a"))
 
@@ -45,7 +45,7 @@ async def test_it_is_stored_before_the_answer_leaves(service: FastAPI, labels: L
         return StreamingResponse(look())
 
     async with connect(service) as client:
-        response = await client.post("/v1/shelves")
+        response = await client.post("/tests/shelves")
 
     assert response.is_success
     assert seen == [["a"]]
@@ -63,7 +63,7 @@ async def test_it_is_stored_before_the_answer_leaves(service: FastAPI, labels: L
     ids=repr,
 )
 async def test_an_exception_leaves_nothing(service: FastAPI, labels: Labels, error: Exception) -> None:
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
         await session.flush()
@@ -71,7 +71,7 @@ async def test_an_exception_leaves_nothing(service: FastAPI, labels: Labels, err
         raise error
 
     async with connect(service) as client:
-        response = await client.post("/v1/shelves")
+        response = await client.post("/tests/shelves")
         assert pool(service).checkedout() == 0
 
     assert not response.is_success
@@ -79,7 +79,7 @@ async def test_an_exception_leaves_nothing(service: FastAPI, labels: Labels, err
 
 
 async def test_a_caller_who_leaves_leaves_nothing(service: FastAPI, labels: Labels) -> None:
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
         await session.flush()
@@ -87,20 +87,20 @@ async def test_a_caller_who_leaves_leaves_nothing(service: FastAPI, labels: Labe
 
     async with connect(service) as client:
         with pytest.raises(CancelledError):
-            await client.post("/v1/shelves")
+            await client.post("/tests/shelves")
         assert pool(service).checkedout() == 0
 
     assert await labels() == []
 
 
 async def test_a_commit_that_is_refused_is_no_success(service: FastAPI, labels: Labels) -> None:
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a", planned_room_id=uuid4()))
         await session.flush()
 
     async with connect(service) as client:
-        response = await client.post("/v1/shelves")
+        response = await client.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert response.json()["type"] == "/problems/reference_unknown"
@@ -121,13 +121,13 @@ async def test_a_commit_that_fails_is_no_success(
     def fail(connection: Connection) -> None:
         raise error
 
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
 
     event.listen(service.state.database_engine.sync_engine, "commit", fail)
     async with connect(service) as client:
-        response = await client.post("/v1/shelves")
+        response = await client.post("/tests/shelves")
         assert pool(service).checkedout() == 0
 
     assert response.status_code == status
@@ -147,7 +147,7 @@ async def test_what_waits_for_the_outcome_of_the_transaction_hears_of_it_when_it
 ) -> None:
     heard: list[str] = []
 
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> StreamingResponse:
         async def tell_commit() -> None:
             assert pool(service).checkedout() == 0
@@ -166,7 +166,7 @@ async def test_what_waits_for_the_outcome_of_the_transaction_hears_of_it_when_it
         return StreamingResponse(iter(()), status)
 
     async with connect(service) as client:
-        response = await client.post("/v1/shelves")
+        response = await client.post("/tests/shelves")
 
     assert response.status_code == status
     assert heard == [expected]
@@ -175,7 +175,7 @@ async def test_what_waits_for_the_outcome_of_the_transaction_hears_of_it_when_it
 async def test_what_waits_for_the_commit_still_has_the_objects(service: FastAPI, labels: Labels) -> None:
     announced: list[str] = []
 
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         shelf = Shelf(label="a")
         session.add(shelf)
@@ -186,13 +186,13 @@ async def test_what_waits_for_the_commit_still_has_the_objects(service: FastAPI,
         after_commit(announce)
 
     async with connect(service) as client:
-        await client.post("/v1/shelves")
+        await client.post("/tests/shelves")
 
     assert announced == ["a"]
 
 
 async def test_what_waits_for_a_rollback_can_write(service: FastAPI, labels: Labels) -> None:
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep, sessions: SessionsDep) -> None:
         async def record() -> None:
             async with sessions.begin() as second:
@@ -204,63 +204,63 @@ async def test_what_waits_for_a_rollback_can_write(service: FastAPI, labels: Lab
         raise ShelfFull("There is no room.")
 
     async with connect(service) as client:
-        await client.post("/v1/shelves")
+        await client.post("/tests/shelves")
 
     assert await labels() == ["failure"]
 
 
 async def test_who_reads_before_writing_does_not_collide_with_others(service: FastAPI, labels: Labels) -> None:
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep, label: str) -> None:
         await session.scalars(select(Shelf))
         await asyncio.sleep(0.01)
         session.add(Shelf(label=label))
 
     async with connect(service) as client:
-        responses = await asyncio.gather(*(client.post("/v1/shelves", params={"label": label}) for label in "abcd"))
+        responses = await asyncio.gather(*(client.post("/tests/shelves", params={"label": label}) for label in "abcd"))
 
     assert all(response.is_success for response in responses)
     assert await labels() == ["a", "b", "c", "d"]
 
 
 async def test_failing_requests_keep_no_connection(service: FastAPI) -> None:
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         await session.execute(select(1))
         raise ShelfFull("There is no room.")
 
     async with connect(service) as client:
         for _ in range(10):
-            await asyncio.gather(*(client.post("/v1/shelves") for _ in range(10)))
+            await asyncio.gather(*(client.post("/tests/shelves") for _ in range(10)))
         assert pool(service).checkedout() == 0
 
 
 async def test_a_read_only_session_cannot_write(service: FastAPI, labels: Labels) -> None:
-    @service.get("/v1/shelves/export")
+    @service.get("/tests/shelves/export")
     async def export_shelves(session: ReadSessionDep) -> None:
         session.add(Shelf(label="a"))
         await session.commit()
 
     async with connect(service) as client:
-        response = await client.get("/v1/shelves/export")
+        response = await client.get("/tests/shelves/export")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert await labels() == []
 
 
 async def test_after_a_read_only_session_the_connection_can_write_again(service: FastAPI, labels: Labels) -> None:
-    @service.get("/v1/shelves")
+    @service.get("/tests/shelves")
     async def list_shelves(session: ReadSessionDep) -> int:
         return len((await session.scalars(select(Shelf))).all())
 
-    @service.post("/v1/shelves")
+    @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
 
     async with connect(service) as client:
-        before = await client.get("/v1/shelves")
-        created = await client.post("/v1/shelves")
-        after = await client.get("/v1/shelves")
+        before = await client.get("/tests/shelves")
+        created = await client.post("/tests/shelves")
+        after = await client.get("/tests/shelves")
         assert pool(service).checkedin() == 1
 
     assert created.is_success
@@ -268,7 +268,7 @@ async def test_after_a_read_only_session_the_connection_can_write_again(service:
 
 
 async def test_a_read_only_session_lives_as_long_as_the_stream(service: FastAPI, labels: Labels) -> None:
-    @service.get("/v1/shelves/export")
+    @service.get("/tests/shelves/export")
     async def export_shelves(session: ReadSessionDep) -> StreamingResponse:
         async def lines() -> AsyncGenerator[str]:
             for number in range(3):
@@ -277,7 +277,7 @@ async def test_a_read_only_session_lives_as_long_as_the_stream(service: FastAPI,
         return StreamingResponse(lines())
 
     async with connect(service) as client:
-        response = await client.get("/v1/shelves/export")
+        response = await client.get("/tests/shelves/export")
         assert pool(service).checkedout() == 0
 
     assert response.text == "0\n1\n2\n"

@@ -14,7 +14,7 @@ from tests.fixtures.logs import Logged
 
 
 def serve_proxy(app: FastAPI) -> None:
-    @app.get("/v1/proxy")
+    @app.get("/tests/proxy")
     async def get_proxy(url: str, http_client: HttpClientDep) -> str:
         return (await http_client.get(url)).raise_for_status().text
 
@@ -22,7 +22,7 @@ def serve_proxy(app: FastAPI) -> None:
 async def ask(app: FastAPI, url: str) -> Response:
     serve_proxy(app)
     async with connect(app) as client:
-        return await client.get("/v1/proxy", params={"url": url})
+        return await client.get("/tests/proxy", params={"url": url})
 
 
 async def test_an_answer_comes_through(app: FastAPI, upstream: Upstream) -> None:
@@ -75,11 +75,11 @@ async def test_a_server_that_is_gone_is_a_bad_gateway(app: FastAPI, gone: str) -
 
 
 async def test_all_requests_share_one_client(app: FastAPI, client: AsyncClient) -> None:
-    @app.get("/v1/client")
+    @app.get("/tests/client")
     async def get_client(http_client: HttpClientDep) -> int:
         return id(http_client)
 
-    assert (await client.get("/v1/client")).json() == (await client.get("/v1/client")).json()
+    assert (await client.get("/tests/client")).json() == (await client.get("/tests/client")).json()
 
 
 async def test_the_client_is_closed_with_the_application(app: FastAPI) -> None:
@@ -96,6 +96,6 @@ async def test_a_hundred_calls_that_wait_do_not_stop_the_next(
     serve_proxy(app)
     url = await upstream.start("hello", barrier=asyncio.Barrier(101))
 
-    responses = await asyncio.gather(*(client.get("/v1/proxy", params={"url": url}) for _ in range(101)))
+    responses = await asyncio.gather(*(client.get("/tests/proxy", params={"url": url}) for _ in range(101)))
 
     assert {response.status_code for response in responses} == {HTTPStatus.OK}

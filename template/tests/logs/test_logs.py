@@ -21,11 +21,11 @@ from tests.fixtures.logs import Logged
 
 
 async def test_each_request_is_one_line(logged: Logged, app: FastAPI, client: AsyncClient) -> None:
-    @app.get("/v1/shelves/{number}")
+    @app.get("/tests/shelves/{number}")
     async def get_shelf(number: int) -> None:
         current.get().principal_id = "ada"
 
-    response = await client.get("/v1/shelves/7?token=hunter2")
+    response = await client.get("/tests/shelves/7?token=hunter2")
 
     (line,) = logged()
     assert list(line)[:3] == ["timestamp", "level", "event"]
@@ -36,7 +36,7 @@ async def test_each_request_is_one_line(logged: Logged, app: FastAPI, client: As
         "event": "http.request",
         "request_id": response.headers["x-request-id"],
         "method": "GET",
-        "route": "/v1/shelves/{number}",
+        "route": "/tests/shelves/{number}",
         "status": 200,
         "client_ip": "127.0.0.1",
         "user_id": "ada",
@@ -126,12 +126,12 @@ async def test_a_development_terminal_shows_text(
 
     app = create_app()
 
-    @app.get("/v1/shelves")
+    @app.get("/tests/shelves")
     async def get_shelves() -> None:
         raise ServiceError("The shelves are gone.")
 
     async with connect(app) as client:
-        await client.get("/v1/shelves")
+        await client.get("/tests/shelves")
         await client.get("/nowhere")
 
     line = capsys.readouterr().out
