@@ -35,7 +35,8 @@ def main() -> int:
             import_module("app.main")
     except ValidationError as error:
         for wrong in error.errors():
-            print(f"{error.title} {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}", file=sys.stderr)
+            where = " ".join((error.title, *map(str, wrong["loc"])))
+            print(f"{where}: {wrong['msg']}", file=sys.stderr)
         return 78
     uvicorn.run(
         "app.main:app",

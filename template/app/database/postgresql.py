@@ -41,7 +41,7 @@ def connect(dialect: Dialect, record: object, arguments: list[Any], options: dic
     try:
         return dialect.connect(*arguments, **options)
     except OSError as error:
-        raise OperationalError("connect", None, error, connection_invalidated=True) from error
+        raise OperationalError(None, None, error, connection_invalidated=True) from error
 
 
 def ping(connection: Any, record: object, proxy: object) -> None:  # the adapter of asyncpg has no types
@@ -49,7 +49,7 @@ def ping(connection: Any, record: object, proxy: object) -> None:  # the adapter
     try:
         connection.run_async(lambda driver: driver.execute("SELECT 1"))
     except TimeoutError as error:
-        raise OperationalError("ping", None, error, connection_invalidated=True) from error
+        raise OperationalError(None, None, error, connection_invalidated=True) from error
     except Exception as error:  # whatever it is, the pool shall try another connection
         raise DisconnectionError from error
 
