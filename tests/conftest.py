@@ -13,7 +13,7 @@ from typing import Protocol
 import pytest
 from pytest_copie.plugin import Copie
 
-from tests.combinations import REPOSITORY, Answers, identify
+from tests.combinations import FULL, REPOSITORY, Answers, identify
 from tests.postgresql import PostgreSQL
 from tests.suites import LOG
 
@@ -122,6 +122,16 @@ def render(copie_session: Copie, template: Path) -> Render:
         return rendered[name]
 
     return once
+
+
+@pytest.fixture(scope="session")
+def full(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A service with every feature, in a folder that it may write to while it runs."""
+    return shutil.copytree(
+        render(FULL),
+        tmp_path_factory.mktemp("full") / "service",
+        ignore=shutil.ignore_patterns("__pycache__", ".suite.log"),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,16 @@ class PostgreSQL:
         if self.process.poll() is None:
             self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder)
+
+    @contextmanager
+    def locked(self, url: str) -> Iterator[None]:
+        """Keep everybody from the table `items`."""
+        loop = asyncio.new_event_loop()
+        connection = loop.run_until_complete(asyncpg.connect(url))
+        loop.run_until_complete(connection.execute("BEGIN; LOCK TABLE items"))
+        yield
+        loop.run_until_complete(connection.close())
+        loop.close()
 
     def create(self) -> str:
         """Create an empty database and return its URL."""

@@ -1,10 +1,11 @@
-"""A service that runs as a process of its own, and is asked over a socket."""
+"""Commands of a service, and the service as a process of its own that is asked over a socket."""
 
 import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,19 @@ from tests.postgresql import free_port
 
 # uvicorn ends itself with the signal that it was sent
 STOPPED = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
+
+
+def run(
+    folder: Path, *command: str, check: bool = False, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the service as its owner would; after two minutes it counts as hanging."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "UV_PYTHON"))
+    }
+    environment = {**inherited, **(variables or {})}
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=check, env=environment, timeout=120
+    )
 
 
 def get(port: int, path: str) -> HTTPResponse:
@@ -57,3 +71,8 @@ def served(
             if process.poll() is None:
                 process.terminate()
                 process.communicate(timeout=30)
+
+
+def alembic(service: Path, database: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    variables = {"DATABASE_URL": database, "SERVICE_ENVIRONMENT": "development"}
+    return run(service, sys.executable, "-m", "alembic", *arguments, variables=variables)

@@ -1,12 +1,11 @@
 """A service in an environment of its own: checked as its CI would, started, used over a real socket, and stopped."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from uv import find_uv_bin
 from tests.combinations import BARE, EACH, FULL, identify, unique
 from tests.conftest import Commit, Render
 from tests.postgresql import PostgreSQL
-from tests.serving import STOPPED, get, served
+from tests.serving import STOPPED, get, run, served
 
 UV = find_uv_bin()
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
@@ -51,16 +50,6 @@ def service(
     run(folder, UV, "sync", "--quiet", "--python", python, check=True)
     commit(folder)
     return folder
-
-
-def run(
-    folder: Path, *command: str, check: bool = False, variables: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "UV_PYTHON"))
-    }
-    environment = {**inherited, **(variables or {})}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=check, env=environment)
 
 
 @contextmanager

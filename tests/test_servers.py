@@ -1,27 +1,21 @@
 """The full service with a real PostgreSQL, which is stopped, frozen, restarted and killed under it."""
 
-import asyncio
-import os
-import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-import asyncpg
 import httpx2
 import pytest
 
-from tests.combinations import FULL
-from tests.conftest import GIVEN, Render
+from tests.conftest import GIVEN
 from tests.postgresql import PostgreSQL
-from tests.serving import STOPPED, served
+from tests.serving import STOPPED, alembic, run, served
 
 SECONDS = 5.0
 """How long an answer may take when the database has trouble."""
@@ -31,25 +25,12 @@ POOL = 15
 COMMAND = [sys.executable, "-m", "app.serve"]
 
 
-@pytest.fixture(scope="module")
-def project(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("servers") / "service"
-    shutil.copytree(render(FULL), folder, ignore=shutil.ignore_patterns("__pycache__", ".suite.log"))
-    return folder
-
-
 @pytest.fixture
 def postgres() -> Iterator[PostgreSQL]:
     """A server that no other test uses."""
     server = PostgreSQL()
     yield server
     server.close()
-
-
-def alembic(project: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DATABASE_URL": url, "SERVICE_ENVIRONMENT": "development"}
-    command = [sys.executable, "-m", "alembic", *arguments]
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
 @dataclass
@@ -71,10 +52,10 @@ class Service:
 
 
 @pytest.fixture
-def service(project: Path, postgres: PostgreSQL) -> Iterator[Service]:
+def service(full: Path, postgres: PostgreSQL) -> Iterator[Service]:
     database = postgres.create()
-    assert alembic(project, database, "upgrade", "head").returncode == 0
-    with served(project, COMMAND, variables={"DATABASE_URL": database}) as (process, port, _):
+    assert alembic(full, database, "upgrade", "head").returncode == 0
+    with served(full, COMMAND, variables={"DATABASE_URL": database}) as (process, port, _):
         assert process.stdout is not None
         threading.Thread(target=process.stdout.read, daemon=True).start()  # else it blocks when the pipe is full
         yield Service(f"http://127.0.0.1:{port}", process, database)
@@ -92,17 +73,6 @@ def is_unavailable(response: httpx2.Response) -> bool:
 
 def stored(postgres: PostgreSQL, service: Service) -> set[str]:
     return {row["name"] for row in postgres.execute("SELECT name FROM items", service.database)}
-
-
-@contextmanager
-def locked(database: str) -> Iterator[None]:
-    """Keep everybody from the table."""
-    loop = asyncio.new_event_loop()
-    connection = loop.run_until_complete(asyncpg.connect(database))
-    loop.run_until_complete(connection.execute("BEGIN; LOCK TABLE items"))
-    yield
-    loop.run_until_complete(connection.close())
-    loop.close()
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -165,7 +135,7 @@ def test_a_frozen_database_is_not_waited_for(service: Service, postgres: Postgre
 
 
 def test_a_database_that_freezes_in_mid_statement_is_not_waited_for(service: Service, postgres: PostgreSQL) -> None:
-    with locked(service.database), ThreadPoolExecutor(10) as threads:
+    with postgres.locked(service.database), ThreadPoolExecutor(10) as threads:
         waiting = [threads.submit(service.create) for _ in range(10)]
         until(lambda: activity(postgres).count("active") == 10)
         postgres.freeze()
@@ -232,7 +202,7 @@ def test_what_was_confirmed_survives_the_loss_of_the_service(service: Service, p
 
 
 def test_a_back_end_that_is_killed_in_mid_transaction_takes_it_along(service: Service, postgres: PostgreSQL) -> None:
-    with locked(service.database), ThreadPoolExecutor(1) as threads:
+    with postgres.locked(service.database), ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(service.create)
         until(lambda: "active" in activity(postgres))
         postgres.execute(
@@ -247,7 +217,7 @@ def test_a_back_end_that_is_killed_in_mid_transaction_takes_it_along(service: Se
 
 
 def test_an_exhausted_pool_is_not_waited_for(service: Service, postgres: PostgreSQL) -> None:
-    with locked(service.database):
+    with postgres.locked(service.database):
         responses = service.create_many(3 * POOL)
         alive = service.get("/livez")
 
@@ -274,11 +244,11 @@ def test_ten_thousand_failures_keep_no_connection(service: Service, postgres: Po
     assert [response.status_code for response in service.create_many(POOL)] == [201] * POOL
 
 
-def test_it_starts_without_its_database_and_finds_it(project: Path, postgres: PostgreSQL) -> None:
+def test_it_starts_without_its_database_and_finds_it(full: Path, postgres: PostgreSQL) -> None:
     database = postgres.create()
-    assert alembic(project, database, "upgrade", "head").returncode == 0
+    assert alembic(full, database, "upgrade", "head").returncode == 0
     postgres.stop()
-    with served(project, COMMAND, variables={"DATABASE_URL": database}) as (process, port, _):
+    with served(full, COMMAND, variables={"DATABASE_URL": database}) as (process, port, _):
         service = Service(f"http://127.0.0.1:{port}", process, database)
         before = service.get("/readyz")
         postgres.start()
@@ -289,9 +259,9 @@ def test_it_starts_without_its_database_and_finds_it(project: Path, postgres: Po
 
 
 @pytest.mark.parametrize("name", ["nowhere", "postgres?user=nobody"])
-def test_a_database_that_refuses_is_unavailable(project: Path, postgresql: PostgreSQL, name: str) -> None:
+def test_a_database_that_refuses_is_unavailable(full: Path, postgresql: PostgreSQL, name: str) -> None:
     database = f"postgresql://127.0.0.1:{postgresql.port}/{name}"
-    with served(project, COMMAND, variables={"DATABASE_URL": database}) as (process, port, _):
+    with served(full, COMMAND, variables={"DATABASE_URL": database}) as (process, port, _):
         response = Service(f"http://127.0.0.1:{port}", process, database).create()
 
     assert is_unavailable(response)
@@ -309,172 +279,22 @@ def test_it_stops_when_told_although_its_database_is_frozen(service: Service, po
     assert time.monotonic() - started < 10
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, postgresql: PostgreSQL, tmp_path: Path) -> str:
-    """The URL of an empty database."""
-    return f"sqlite:///{tmp_path / 'test.db'}" if request.param == "sqlite" else postgresql.create()
-
-
-@pytest.fixture
-def copy(project: Path, tmp_path: Path) -> Path:
-    """A service whose files a test may change."""
-    return shutil.copytree(project, tmp_path / "service", ignore=shutil.ignore_patterns("__pycache__"))
-
-
-def test_the_history_can_be_walked_up_and_down(project: Path, database: str) -> None:
-    for step in (["upgrade", "head"], ["check"], ["downgrade", "base"], ["upgrade", "head"], ["check"]):
-        run = alembic(project, database, *step)
-        assert run.returncode == 0, run.stderr
-
-
-SLOW = """
-import time
-
-from alembic import op
-import sqlalchemy as sa
-
-revision = "0002"
-down_revision = "0001"
-
-
-def upgrade() -> None:
-    op.create_table("orders", sa.Column("id", sa.Integer, primary_key=True))
-    time.sleep(2)
-
-
-def downgrade() -> None:
-    op.drop_table("orders")
-"""
-
-
-def test_of_two_migrators_one_waits(copy: Path, database: str) -> None:
-    (copy / "migrations" / "versions" / "0002_slow.py").write_text(SLOW, "utf-8")
-
-    with ThreadPoolExecutor(2) as threads:
-        runs = list(threads.map(lambda _: alembic(copy, database, "upgrade", "head"), range(2)))
-
-    assert [run.returncode for run in runs] == [0, 0], [run.stderr for run in runs]
-    assert alembic(copy, database, "current", "--check-heads").returncode == 0
-
-
-def test_a_migration_does_not_wait_for_a_table_without_end(copy: Path, postgresql: PostgreSQL) -> None:
-    database = postgresql.create()
-    assert alembic(copy, database, "upgrade", "head").returncode == 0
-    added = SLOW.replace('op.create_table("orders", sa.Column("id", sa.Integer, primary_key=True))', ALTER)
-    (copy / "migrations" / "versions" / "0002_slow.py").write_text(added, "utf-8")
-
-    with locked(database):
-        run = alembic(copy, database, "upgrade", "head")
-
-    assert run.returncode == 1
-    assert "lock timeout" in run.stderr
-
-
-ALTER = 'op.add_column("items", sa.Column("weight", sa.Integer))'
-
-COPIED = """
-from alembic import op
-import sqlalchemy as sa
-
-revision = "0002"
-down_revision = "0001"
-
-
-def upgrade() -> None:
-    op.create_table(
-        "labels",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("item_id", sa.Uuid, sa.ForeignKey("items.id", ondelete="CASCADE")),
-    )
-    op.execute("INSERT INTO items VALUES ('a', 'a', NULL, 1, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)")
-    op.execute("INSERT INTO labels VALUES (1, 'a')")
-    with op.batch_alter_table("items", recreate="always") as items:
-        items.alter_column("price_cents", nullable=True)
-    if op.get_bind().scalar(sa.text("SELECT count(*) FROM labels")) != 1:
-        raise RuntimeError("the labels are gone")
-
-
-def downgrade() -> None: ...
-"""
-
-
-def test_a_table_that_is_made_anew_keeps_the_rows_that_refer_to_it(copy: Path, tmp_path: Path) -> None:
-    (copy / "migrations" / "versions" / "0002_copied.py").write_text(COPIED, "utf-8")
-
-    run = alembic(copy, f"sqlite:///{tmp_path / 'test.db'}", "upgrade", "head")
-
-    assert run.returncode == 0, run.stderr
-
-
-def test_a_migration_that_fails_leaves_nothing(copy: Path, database: str) -> None:
-    failing = SLOW.replace("time.sleep(2)", "raise RuntimeError")
-    (copy / "migrations" / "versions" / "0002_failing.py").write_text(failing, "utf-8")
-
-    failed = alembic(copy, database, "upgrade", "head")
-    (copy / "migrations" / "versions" / "0002_failing.py").write_text(SLOW, "utf-8")
-    mended = alembic(copy, database, "upgrade", "head")
-
-    assert failed.returncode == 1
-    assert mended.returncode == 0, mended.stderr
-
-
-ORDER = """
-
-class Order(Entity):
-    __tablename__ = "orders"
-
-    number: Mapped[str] = mapped_column(unique=True)
-    shipped_at: Mapped[datetime | None]
-"""
-
-
-def test_a_new_model_is_missed_until_its_migration_is_written(copy: Path, tmp_path: Path) -> None:
-    models = copy / "app" / "items" / "models.py"
-    text = models.read_text("utf-8").replace(
-        "from sqlalchemy import", "from datetime import datetime\n\nfrom sqlalchemy import"
-    )
-    models.write_text(text + ORDER, "utf-8")
-    poe = [sys.executable, "-m", "poethepoet", "-q"]
-
-    missed = command(copy, *SUITE, "tests/database/test_migrations.py")
-    written = command(copy, *poe, "migration", "add orders")
-    found = command(copy, *SUITE, "tests/database/test_migrations.py")
-    linted = [
-        command(copy, sys.executable, "-m", "ruff", *arguments) for arguments in (["check"], ["format", "--check"])
-    ]
-
-    assert missed.returncode == 1
-    assert "New upgrade operations detected" in missed.stdout
-    assert written.returncode == 0, written.stderr
-    (file,) = (copy / "migrations" / "versions").glob("2*_add_orders_*.py")
-    assert file.read_text("utf-8").startswith('"""Add orders.')
-    assert found.returncode == 0, found.stdout
-    assert [run.returncode for run in linted] == [0, 0], linted
-
-
-def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    return subprocess.run(
-        arguments, cwd=folder, env={**inherited, **variables}, capture_output=True, text=True, check=False
-    )
-
-
 SUITE = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 
 
-def test_the_suite_passes_on_postgresql(project: Path, postgresql: PostgreSQL) -> None:
+def test_the_suite_passes_on_postgresql(full: Path, postgresql: PostgreSQL) -> None:
     for url in [postgresql.create(), *GIVEN.values()]:
-        run = command(project, *SUITE, TEST_DATABASE_URL=url)
+        tested = run(full, *SUITE, variables={"TEST_DATABASE_URL": url})
 
-        assert run.returncode == 0, run.stdout
-        assert " passed" in run.stdout
-        assert " skipped" not in run.stdout
+        assert tested.returncode == 0, tested.stdout
+        assert " passed" in tested.stdout
+        assert " skipped" not in tested.stdout
 
 
 @pytest.mark.parametrize("url", ["postgresql://postgres@127.0.0.1:1/service", "sqlite:////tests/service.db"])
-def test_the_suite_refuses_a_database_that_is_not_for_tests(project: Path, url: str) -> None:
-    run = command(project, *SUITE, TEST_DATABASE_URL=url)
+def test_the_suite_refuses_a_database_that_is_not_for_tests(full: Path, url: str) -> None:
+    tested = run(full, *SUITE, variables={"TEST_DATABASE_URL": url})
 
-    assert run.returncode != 0
-    assert "its name must contain 'test'" in run.stdout + run.stderr
-    assert " passed" not in run.stdout
+    assert tested.returncode != 0
+    assert "its name must contain 'test'" in tested.stdout + tested.stderr
+    assert " passed" not in tested.stdout
