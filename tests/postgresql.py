@@ -110,9 +110,11 @@ class PostgreSQL:
         loop = asyncio.new_event_loop()
         connection = loop.run_until_complete(asyncpg.connect(url))
         loop.run_until_complete(connection.execute("BEGIN; LOCK TABLE items"))
-        yield
-        loop.run_until_complete(connection.close())
-        loop.close()
+        try:
+            yield
+        finally:
+            loop.run_until_complete(connection.close(timeout=5))
+            loop.close()
 
     def create(self) -> str:
         """Create an empty database and return its URL."""

@@ -267,6 +267,17 @@ def test_a_database_that_refuses_is_unavailable(full: Path, postgresql: PostgreS
     assert is_unavailable(response)
 
 
+def test_a_migration_under_load_is_no_fault(service: Service, postgres: PostgreSQL) -> None:
+    service.create()
+    before = [service.get("/v1/items").status_code for _ in range(5)]
+    postgres.execute("ALTER TABLE items ALTER COLUMN description TYPE text", service.database)
+    after = [service.get("/v1/items").status_code for _ in range(5)]
+
+    assert before == [200] * 5
+    assert set(after) <= {200, 503}
+    assert after[-1] == 200
+
+
 def test_it_stops_when_told_although_its_database_is_frozen(service: Service, postgres: PostgreSQL) -> None:
     service.create_many(POOL)
     postgres.freeze()

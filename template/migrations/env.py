@@ -4,13 +4,13 @@ import asyncio
 from typing import Any, Literal
 
 from alembic import context
-from sqlalchemy import Connection, TypeDecorator, event, text
+from sqlalchemy import Connection, event, text
 
 from app import features, resources  # noqa: F401  # with them all models are imported
-from app.database import Base, DatabaseSettings, create_engine
+from app.database import Base, DatabaseSettings, UTCDateTime, create_engine
 
 # Nobody waits here for an answer, but others wait for the tables.
-settings = DatabaseSettings(command_timeout=None, statement_timeout=0, lock_timeout=0, idle_in_transaction_timeout=0)
+settings = DatabaseSettings(command_timeout=0, statement_timeout=0, lock_timeout=0, idle_in_transaction_timeout=0)
 LOCK_TIMEOUT = "5s"
 
 
@@ -32,20 +32,19 @@ def run(connection: Connection) -> None:
 
 
 def render(kind: str, item: object, _: object) -> str | Literal[False]:
-    """Write our types as what they are in the database: a migration outlives the code of its day."""
-    return f"sa.{item.impl_instance!r}" if isinstance(item, TypeDecorator) else False
+    """Write our type as what it is in the database: a migration outlives the code of its day."""
+    return f"sa.{item.impl_instance!r}" if isinstance(item, UTCDateTime) else False
 
 
 async def main() -> None:
-    engine = create_engine(settings)
+    engine = create_engine(settings, pooled=False)
     if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", keep_references)
+        event.listen(engine.sync_engine, "connect", suspend_references)
     async with engine.connect() as connection:
         await connection.run_sync(run)
-    await engine.dispose()
 
 
-def keep_references(connection: Any, record: object) -> None:  # the adapter of aiosqlite has no types
+def suspend_references(connection: Any, record: object) -> None:  # the adapter of aiosqlite has no types
     """SQLite alters a table by making it anew; dropping the old one would delete the rows that refer to it."""
     connection.execute("PRAGMA foreign_keys = OFF").close()
 

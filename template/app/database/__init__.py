@@ -33,9 +33,10 @@ __all__ = [
 
 
 def install(app: FastAPI) -> None:
-    app.state.database_engine = engine = create_engine(DatabaseSettings())
+    settings = DatabaseSettings()
+    app.state.database_engine = create_engine(settings)
     add_lifespan(app, lifespan)
     app.add_exception_handler(SQLAlchemyError, on_database_error)
-    readiness = Readiness(engine)
+    readiness = Readiness(settings)
     add_check(app, "database", readiness.ping)
     add_check(app, "migrations", readiness.compare)

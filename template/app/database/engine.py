@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from fastapi import FastAPI
+from sqlalchemy import Connection, ExceptionContext, event
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
+from sqlalchemy.pool import NullPool
 
 from app.database import postgresql, sqlite
 from app.database.session import Sessions
@@ -15,17 +18,40 @@ from app.database.settings import DatabaseSettings
 CLOSE_SECONDS = 2
 
 
-def create_engine(settings: DatabaseSettings) -> AsyncEngine:
+def create_engine(settings: DatabaseSettings, *, pooled: bool = True) -> AsyncEngine:
+    """Without a pool each connection is a new one, which nobody has to wait for or to close."""
     url = settings.parsed_url()
-    pool = {
-        "pool_size": settings.pool_size,
-        "max_overflow": settings.pool_overflow,
-        "pool_timeout": settings.pool_timeout,
-        "hide_parameters": True,
-    }
+    options: dict[str, Any] = {"hide_parameters": True}  # values of many types
+    if pooled:
+        options["pool_size"] = settings.pool_size
+        options["max_overflow"] = settings.pool_overflow
+        options["pool_timeout"] = settings.pool_timeout
+    else:
+        options["poolclass"] = NullPool
     if url.get_backend_name() == "sqlite":
-        return sqlite.create_engine(url, pool)
-    return postgresql.create_engine(url, pool, settings)
+        engine = sqlite.create_engine(url, options)
+    else:
+        engine = postgresql.create_engine(url, options, settings)
+    event.listen(engine.sync_engine, "handle_error", note_failure, insert=True)
+    event.listen(engine.sync_engine, "begin", forget_failure)
+    event.listen(engine.sync_engine, "rollback_savepoint", forget_failure)
+    event.listen(engine.sync_engine, "commit", refuse_half)
+    return engine
+
+
+def note_failure(context: ExceptionContext) -> None:
+    if context.connection is not None and not context.connection.invalidated:
+        context.connection.info["failed"] = True
+
+
+def forget_failure(connection: Connection, *savepoint: object) -> None:
+    connection.info.pop("failed", None)
+
+
+def refuse_half(connection: Connection) -> None:
+    """Refuse the commit of what was caught and not undone: PostgreSQL would roll all of it back, and say nothing."""
+    if connection.info.pop("failed", False):
+        raise InvalidRequestError("A statement of this transaction has failed; put what may fail into begin_nested().")
 
 
 class DatabaseState(TypedDict):
@@ -36,7 +62,8 @@ class DatabaseState(TypedDict):
 async def lifespan(app: FastAPI) -> AsyncGenerator[DatabaseState]:
     engine: AsyncEngine = app.state.database_engine
     try:
-        yield {"sessions": async_sessionmaker(engine, expire_on_commit=False)}
+        # Closed for good: a session that is used after the answer would lose its work, and keep its connection.
+        yield {"sessions": async_sessionmaker(engine, expire_on_commit=False, close_resets_only=False)}
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):

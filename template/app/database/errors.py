@@ -4,7 +4,7 @@ import sqlite3
 from http import HTTPMethod, HTTPStatus
 
 from fastapi import Request, Response
-from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
+from sqlalchemy.exc import DBAPIError, TimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from structlog.stdlib import get_logger
 
@@ -24,6 +24,18 @@ UNAVAILABLE = (
 )
 CONCURRENT = "40"  # serialization failures and deadlocks
 FOREIGN_KEY = "23503"
+CONFLICT = (FOREIGN_KEY, "23505", "23514", "23P01")  # and unique, check, exclusion; not null is a fault of the service
+
+# What SQLite says, in the words of PostgreSQL.
+SQLSTATES = {
+    sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: FOREIGN_KEY,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: "23505",
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE: "23505",
+    sqlite3.SQLITE_CONSTRAINT_CHECK: "23514",
+    sqlite3.SQLITE_BUSY: "55P03",
+    sqlite3.SQLITE_BUSY_SNAPSHOT: "55P03",
+    sqlite3.SQLITE_LOCKED: "55P03",
+}
 
 
 async def on_database_error(request: Request, error: Exception) -> Response:
@@ -45,7 +57,7 @@ async def on_database_error(request: Request, error: Exception) -> Response:
                 "It refers to something that does not exist.",
                 code="reference_unknown",
             )
-        if isinstance(error, IntegrityError):
+        if state.startswith(CONFLICT):
             return problem(request, HTTPStatus.CONFLICT, "It conflicts with what is stored already.", code="conflict")
         if state.startswith(CONCURRENT):
             return problem(
@@ -57,10 +69,9 @@ async def on_database_error(request: Request, error: Exception) -> Response:
 def sqlstate(error: DBAPIError) -> str:
     """Return PostgreSQL's code, or for SQLite the one that PostgreSQL would have given, or nothing."""
     if isinstance(error.orig, sqlite3.Error):
-        code = error.orig.sqlite_errorcode
-        if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-            return FOREIGN_KEY
-        return "55P03" if code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else ""
+        return SQLSTATES.get(getattr(error.orig, "sqlite_errorcode", 0), "")
+    if type(error.orig).__name__ == "InvalidCachedStatementError":  # a migration has changed the type of a column
+        return "57"
     return getattr(error.orig, "sqlstate", None) or ""
 
 

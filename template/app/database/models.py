@@ -47,9 +47,10 @@ class Base(DeclarativeBase):
 
 
 def uuid7() -> UUID:
-    """Return an identifier that begins with the time (RFC 9562, 5.7): in its order, rows are in order of creation."""
-    milliseconds = time.time_ns() // 1_000_000
-    return UUID(int=milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62))
+    """Return an identifier that begins with the time, to a quarter of a microsecond (RFC 9562, 5.7 and 6.2)."""
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | secrets.randbits(62))
 
 
 def now() -> datetime:

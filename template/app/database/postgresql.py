@@ -10,7 +10,7 @@ from app.database.settings import DatabaseSettings
 from app.settings import project
 
 
-def create_engine(url: URL, pool: dict[str, Any], settings: DatabaseSettings) -> AsyncEngine:  # options of many types
+def create_engine(url: URL, options: dict[str, Any], settings: DatabaseSettings) -> AsyncEngine:  # of many types
     seconds = {
         "statement_timeout": settings.statement_timeout,
         "lock_timeout": settings.lock_timeout,
@@ -18,10 +18,10 @@ def create_engine(url: URL, pool: dict[str, Any], settings: DatabaseSettings) ->
     }
     engine = create_async_engine(
         url,
-        **pool,
+        **options,
         connect_args={
             "timeout": settings.connect_timeout,
-            "command_timeout": settings.command_timeout,
+            "command_timeout": settings.command_timeout or None,
             "server_settings": {
                 "application_name": project().name,
                 **{name: f"{value * 1000:.0f}ms" for name, value in seconds.items()},

@@ -4,8 +4,9 @@ import ast
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.database.engine import create_engine
+from app.database.settings import DatabaseSettings
 from app.health import State
 from app.settings import ROOT
 
@@ -15,8 +16,9 @@ class MigrationPending(Exception):
 
 
 class Readiness:
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine.execution_options(read_only=True)
+    def __init__(self, settings: DatabaseSettings) -> None:
+        # Not those of the requests: a service whose connections are all busy is not broken.
+        self.engine = create_engine(settings, pooled=False).execution_options(read_only=True)
         self.known, self.heads = history(ROOT / "migrations" / "versions")
 
     async def ping(self) -> None:
@@ -47,7 +49,7 @@ def history(folder: Path) -> tuple[set[str], set[str]]:
                 ):
                     if name == "revision":
                         known.add(ast.literal_eval(value))
-                    elif name == "down_revision":
+                    elif name in {"down_revision", "depends_on"}:
                         before = ast.literal_eval(value) or ()
                         followed.update([before] if isinstance(before, str) else before)
     return known, known - followed

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database.models import Entity
-from app.database.pages import Page, PageParameters, cursor
+from app.database.pages import Page, PageQuery, cursor
 
 Model = TypeVar("Model", bound=Entity)
 Read = TypeVar("Read", bound=BaseModel)
@@ -34,10 +34,12 @@ class Repository(Generic[Model]):
         deleted = await self.session.execute(delete(self.model).where(self.model.id == id).returning(self.model.id))
         return deleted.first() is not None
 
-    async def page(self, query: PageParameters, read: type[Read], *where: ColumnElement[bool]) -> Page[Read]:
+    async def page(self, query: PageQuery, read: type[Read], *where: ColumnElement[bool]) -> Page[Read]:
         """Select what `read` shows, and no more, of the rows after the cursor: the newest come first."""
-        columns = self.model.__table__.c  # of the table: those of the model would take a third longer
-        statement = select(columns.id, *(columns[name] for name in read.model_fields)).where(*where)
+        columns = self.model.__mapper__.columns  # of the table: those of the model would take a third longer
+        statement = select(columns.id.label("place"), *(columns[name].label(name) for name in read.model_fields)).where(
+            *where
+        )
         if (after := query.after()) is not None:
             statement = statement.where(columns.id < after)
         statement = statement.order_by(columns.id.desc()).limit(query.limit + 1)

@@ -6,8 +6,8 @@ from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 
-def create_engine(url: URL, pool: dict[str, Any]) -> AsyncEngine:  # options have values of many types
-    engine = create_async_engine(url, **pool)
+def create_engine(url: URL, options: dict[str, Any]) -> AsyncEngine:  # values of many types
+    engine = create_async_engine(url, **options)
     event.listen(engine.sync_engine, "connect", configure)
     event.listen(engine.sync_engine, "begin", begin)
     return engine

@@ -7,8 +7,8 @@ from uuid import UUID
 from pydantic import MISSING, BaseModel, ConfigDict, Field, StringConstraints
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1F\x7F]*$")]
-Description = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
-PriceCents = Annotated[int, Field(ge=0, le=2**31 - 1, description="in cents")]
+Description = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F]*$")]
+PriceCents = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1, description="in cents")]
 
 
 class ItemCreate(BaseModel):

@@ -20,6 +20,9 @@ from app.items.schemas import ItemCreate, ItemRead, ItemUpdate
 class ItemNotFound(ServiceError):
     status = HTTPStatus.NOT_FOUND
 
+    def __init__(self, id: UUID) -> None:
+        super().__init__(f"There is no item {id}.")
+
 
 class ItemService:
     def __init__(self, session: AsyncSession) -> None:
@@ -34,7 +37,7 @@ class ItemService:
     async def get(self, id: UUID) -> Item:
         item = await self.items.find(id)
         if item is None:
-            raise ItemNotFound(f"There is no item {id}.")
+            raise ItemNotFound(id)
         return item
 
     async def update(self, id: UUID, data: ItemUpdate) -> Item:
@@ -45,7 +48,7 @@ class ItemService:
 
     async def delete(self, id: UUID) -> None:
         if not await self.items.delete(id):
-            raise ItemNotFound(f"There is no item {id}.")
+            raise ItemNotFound(id)
 
     async def export(self) -> AsyncGenerator[str]:
         """Ask the database, and return CSV in pieces (RFC 4180)."""

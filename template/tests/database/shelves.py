@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, MetaData
+from sqlalchemy import CheckConstraint, ForeignKey, MetaData
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Entity
@@ -31,4 +31,5 @@ class Shelf(Local):
     )
     version: Mapped[int] = mapped_column()
 
+    __table_args__ = (CheckConstraint("label <> ''", "label"),)
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # a class variable for SQLAlchemy alone

@@ -57,6 +57,39 @@ async def test_a_reference_to_nothing_is_wrong_input(service: FastAPI, labels: L
     assert response.json()["type"] == "/problems/reference_unknown"
 
 
+async def test_a_value_that_is_missing_is_a_fault_of_the_service(service: FastAPI, labels: Labels) -> None:
+    @service.post("/tests/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf())
+
+    async with connect(service) as client:
+        response = await client.post("/tests/shelves")
+
+    assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+async def test_what_breaks_a_rule_of_the_table_conflicts(service: FastAPI, labels: Labels) -> None:
+    @service.post("/tests/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label=""))
+
+    async with connect(service) as client:
+        response = await client.post("/tests/shelves")
+
+    assert response.status_code == HTTPStatus.CONFLICT
+
+
+async def test_two_statements_at_once_are_a_fault_of_the_service(service: FastAPI) -> None:
+    @service.get("/tests/shelves")
+    async def list_shelves(session: SessionDep) -> None:
+        await session.execute(text("SELECT 1; SELECT 2"))
+
+    async with connect(service) as client:
+        response = await client.get("/tests/shelves")
+
+    assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 async def test_what_is_referred_to_cannot_be_deleted(service: FastAPI, labels: Labels) -> None:
     @service.post("/tests/rooms")
     async def create_room(session: SessionDep) -> None:

@@ -108,5 +108,23 @@ async def test_two_branches_and_their_merge_are_one_history(versions: Path) -> N
     assert merged == ({"a", "b", "c", "d"}, {"d"})
 
 
+def test_what_another_branch_depends_on_is_no_head(versions: Path) -> None:
+    (versions / "c.py").write_text('revision = "c"\ndown_revision = None\ndepends_on = "b"\n', "utf-8")
+
+    assert readiness.history(versions) == ({"a", "b", "c"}, {"c"})
+
+
+async def test_connections_that_are_all_busy_are_no_failure(
+    monkeypatch: pytest.MonkeyPatch, engine: AsyncEngine
+) -> None:
+    monkeypatch.setenv("DATABASE_POOL_SIZE", "1")
+    service = create_app()
+
+    async with connect(service) as client, service.state.database_engine.connect():
+        response = await client.get("/readyz")
+
+    assert response.json()["checks"]["database"] == "ok"
+
+
 def test_a_service_without_tables_has_no_history(tmp_path: Path) -> None:
     assert readiness.history(tmp_path) == (set(), set())

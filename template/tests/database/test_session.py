@@ -3,14 +3,15 @@
 import asyncio
 from asyncio import CancelledError
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from http import HTTPStatus
 from uuid import uuid4
 
 import pytest
-from fastapi import FastAPI, HTTPException
+from fastapi import BackgroundTasks, FastAPI, HTTPException
 from fastapi.responses import StreamingResponse
-from sqlalchemy import Connection, event, literal, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, event, insert, literal, select
+from sqlalchemy.exc import IntegrityError, InvalidRequestError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from app.context import after_commit, after_rollback
@@ -78,7 +79,60 @@ async def test_an_exception_leaves_nothing(service: FastAPI, labels: Labels, err
     assert await labels() == []
 
 
-async def test_a_caller_who_leaves_leaves_nothing(service: FastAPI, labels: Labels) -> None:
+async def test_a_failure_that_was_caught_does_not_make_half_a_transaction(service: FastAPI, labels: Labels) -> None:
+    @service.post("/tests/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+        await session.flush()
+        with suppress(IntegrityError):
+            await session.execute(insert(Shelf).values(label="a", version=1))
+
+    async with connect(service) as client:
+        response = await client.post("/tests/shelves")
+
+    assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert await labels() == []
+
+
+async def test_what_may_fail_can_be_tried_in_a_savepoint(service: FastAPI, labels: Labels) -> None:
+    @service.post("/tests/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+        await session.flush()
+        with suppress(IntegrityError):
+            async with session.begin_nested():
+                await session.execute(insert(Shelf).values(label="a", version=1))
+
+    async with connect(service) as client:
+        first = await client.post("/tests/shelves")
+        again = await client.post("/tests/shelves")
+
+    assert first.is_success
+    assert again.status_code == HTTPStatus.CONFLICT
+    assert await labels() == ["a"]
+
+
+async def test_the_session_ends_with_the_request(service: FastAPI, labels: Labels) -> None:
+    refused: list[str] = []
+
+    @service.post("/tests/shelves")
+    async def create_shelf(session: SessionDep, background: BackgroundTasks) -> None:
+        async def add_later() -> None:
+            try:
+                await session.execute(select(Shelf))
+            except InvalidRequestError as error:
+                refused.append(str(error))
+
+        background.add_task(add_later)
+
+    async with connect(service) as client:
+        await client.post("/tests/shelves")
+        assert pool(service).checkedout() == 0
+
+    assert len(refused) == 1
+
+
+async def test_a_request_that_is_broken_off_leaves_nothing(service: FastAPI, labels: Labels) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))

@@ -6,6 +6,9 @@ from uuid import uuid4
 
 import pytest
 from httpx2 import AsyncClient
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.items.models import Item
 
 LAMP = {"name": "Lamp", "description": "It glows.", "price_cents": 1999}
 
@@ -56,9 +59,12 @@ async def test_an_item_cannot_take_the_name_of_another(client: AsyncClient) -> N
         {"name": None},
         {"description": "x" * 1001},
         {"description": "a\x00b"},
+        {"description": "a\x01b"},
         {"price_cents": -1},
         {"price_cents": 2**31},
         {"price_cents": 1.5},
+        {"price_cents": "5"},
+        {"price_cents": True},
         {"price_cents": None},
         {"id": str(uuid4())},
         {"created_at": "2026-11-22T00:00:00Z"},
@@ -149,6 +155,15 @@ async def test_the_export_has_a_line_for_each_item(client: AsyncClient) -> None:
         "Chair,,1999",
         "",
     ]
+
+
+async def test_the_export_is_read_in_pieces(client: AsyncClient, session: AsyncSession) -> None:
+    session.add_all(Item(name=f"Lamp {number}", price_cents=number) for number in range(2500))
+    await session.commit()
+
+    response = await client.get("/v1/items/export")
+
+    assert [line.split(",")[-1] for line in response.text.splitlines()[1:]] == [str(number) for number in range(2500)]
 
 
 async def test_an_empty_table_exports_its_header(client: AsyncClient) -> None:
