@@ -2,14 +2,16 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from copier import run_copy, run_update
+from copier import run_copy, run_recopy, run_update
 
-from tests.combinations import ALL, FEATURES, FULL, Answers, identify, valid
+from tests.combinations import ALL, FEATURES, FULL, Answers, identify, valid, without
 from tests.conftest import Commit
+from tests.serving import run
 
 Copy = Callable[[str, Answers], Path]
 
@@ -92,3 +94,53 @@ def test_a_later_version_arrives(copy: Copy, release: Path, commit: Commit) -> N
     update(service)
 
     assert "One more sentence." in (service / "docs" / "logs.md").read_text("utf-8")
+
+
+def test_the_history_of_migrations_is_never_touched(copy: Copy, release: Path, commit: Commit) -> None:
+    service = copy("service", FULL)
+    versions = service / "migrations" / "versions"
+    first = versions / "0001_initial.py"
+    first.write_text(f"{first.read_text('utf-8')}\n# the owner's line\n", "utf-8")
+    (versions / "0002_own.py").write_text("# the owner's own\n", "utf-8")
+    commit(service)
+    before = {path.name: path.read_text("utf-8") for path in versions.iterdir()}
+    shipped = release / "template" / "migrations" / "versions"
+    (shipped / "0001_initial.py").write_text("# changed\n", "utf-8")
+    (shipped / "0003_more.py").write_text("# added\n", "utf-8")
+    commit(release, tag="1.1.0")
+
+    update(service)
+    commit(service)
+    updated = {path.name: path.read_text("utf-8") for path in versions.iterdir()}
+    run_recopy(service, defaults=True, overwrite=True, unsafe=True, quiet=True)
+    recopied = {path.name: path.read_text("utf-8") for path in versions.iterdir()}
+
+    assert updated == before
+    assert {name: recopied[name] for name in before} == before
+
+
+def test_without_a_database_the_history_stays_and_nothing_reads_it(copy: Copy) -> None:
+    service = copy("service", FULL)
+
+    update(service, without(FULL, "database"))
+
+    assert (service / "migrations" / "versions" / "0001_initial.py").exists()
+    assert not (service / "migrations" / "env.py").exists()
+    for arguments in (["ruff", "check"], ["ruff", "format", "--check"], ["deptry", "app"], ["mypy"]):
+        checked = run(service, sys.executable, "-m", *arguments)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_with_a_database_the_owner_writes_the_history(copy: Copy) -> None:
+    service = copy("service", without(FULL, "database"))
+
+    update(service, FULL)
+    assert not (service / "migrations" / "versions").exists()
+    suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/database/test_migrations.py"]
+    missed = run(service, *suite)
+    written = run(service, sys.executable, "-m", "poethepoet", "-q", "migration", "first tables")
+    found = run(service, *suite)
+
+    assert missed.returncode == 1
+    assert written.returncode == 0, written.stderr
+    assert found.returncode == 0, found.stdout

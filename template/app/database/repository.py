@@ -37,9 +37,8 @@ class Repository(Generic[Model]):
     async def page(self, query: PageQuery, read: type[Read], *where: ColumnElement[bool]) -> Page[Read]:
         """Select what `read` shows, and no more, of the rows after the cursor: the newest come first."""
         columns = self.model.__mapper__.columns  # of the table: those of the model would take a third longer
-        statement = select(columns.id.label("place"), *(columns[name].label(name) for name in read.model_fields)).where(
-            *where
-        )
+        fields = [columns[name].label(name) for name in read.model_fields]
+        statement = select(columns.id.label("cursor_id"), *fields).where(*where)
         if (after := query.after()) is not None:
             statement = statement.where(columns.id < after)
         statement = statement.order_by(columns.id.desc()).limit(query.limit + 1)
@@ -48,7 +47,7 @@ class Repository(Generic[Model]):
         shown = rows[: query.limit]
         return Page[Read](
             items=[read.model_validate(row, from_attributes=True) for row in shown],
-            next_cursor=cursor(shown[-1][0]) if len(rows) > query.limit else None,
+            next_cursor=cursor(shown[-1].cursor_id) if len(rows) > query.limit else None,
             total=total,
         )
 

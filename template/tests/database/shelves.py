@@ -24,6 +24,7 @@ class Shelf(Local):
     __tablename__ = "test_shelves"
 
     label: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str | None] = mapped_column("class")
     dusted_at: Mapped[datetime | None]
     room_id: Mapped[UUID | None] = mapped_column(ForeignKey("test_rooms.id"))
     planned_room_id: Mapped[UUID | None] = mapped_column(

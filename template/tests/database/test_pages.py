@@ -16,6 +16,7 @@ from tests.database.shelves import Local, Shelf
 
 class ShelfRead(BaseModel):
     label: str
+    kind: str | None
 
 
 class ShelfRepository(Repository[Shelf]):
