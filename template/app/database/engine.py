@@ -35,6 +35,7 @@ def create_engine(settings: DatabaseSettings, *, pooled: bool = True) -> AsyncEn
     event.listen(engine.sync_engine, "handle_error", note_failure, insert=True)
     event.listen(engine.sync_engine, "begin", forget_failure)
     event.listen(engine.sync_engine, "rollback_savepoint", forget_failure)
+    event.listen(engine.sync_engine, "release_savepoint", refuse_half)
     event.listen(engine.sync_engine, "commit", refuse_half)
     return engine
 
@@ -48,7 +49,7 @@ def forget_failure(connection: Connection, *savepoint: object) -> None:
     connection.info.pop("failed", None)
 
 
-def refuse_half(connection: Connection) -> None:
+def refuse_half(connection: Connection, *savepoint: object) -> None:
     """Refuse the commit of what was caught and not undone: PostgreSQL would roll all of it back, and say nothing."""
     if connection.info.pop("failed", False):
         raise InvalidRequestError("A statement of this transaction has failed; put what may fail into begin_nested().")

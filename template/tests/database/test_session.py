@@ -10,15 +10,17 @@ from uuid import uuid4
 import pytest
 from fastapi import BackgroundTasks, FastAPI, HTTPException
 from fastapi.responses import StreamingResponse
+from httpx2 import AsyncClient
 from sqlalchemy import Connection, event, insert, literal, select
 from sqlalchemy.exc import IntegrityError, InvalidRequestError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.pool import QueuePool
 
 from app.context import after_commit, after_rollback
 from app.database import ReadSessionDep, SessionDep, SessionsDep
 from app.errors import ServiceError
 from tests.database.conftest import Labels
-from tests.database.shelves import Shelf
+from tests.database.shelves import Local, Shelf
 from tests.fixtures.http import connect
 
 
@@ -92,6 +94,23 @@ async def test_a_failure_that_was_caught_does_not_make_half_a_transaction(servic
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert await labels() == []
+
+
+async def test_neither_does_it_in_the_transaction_of_a_test(
+    app: FastAPI, client: AsyncClient, session: AsyncSession
+) -> None:
+    await (await session.connection()).run_sync(Local.metadata.create_all)
+
+    @app.post("/tests/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+        await session.flush()
+        with suppress(IntegrityError):
+            await session.execute(insert(Shelf).values(label="a", version=1))
+
+    response = await client.post("/tests/shelves")
+
+    assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 async def test_what_may_fail_can_be_tried_in_a_savepoint(service: FastAPI, labels: Labels) -> None:
