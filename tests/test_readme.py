@@ -72,6 +72,7 @@ def test_the_first_line_renders_a_service_that_starts_and_can_be_updated(
     ) as process:
         try:
             assert "swagger" in wait_for(f"http://127.0.0.1:{port}/docs", process)
+            assert '"migrations":"ok"' in wait_for(f"http://127.0.0.1:{port}/readyz", process)
         finally:
             os.killpg(process.pid, signal.SIGTERM)
 

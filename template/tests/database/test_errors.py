@@ -79,7 +79,7 @@ async def test_what_breaks_a_rule_of_the_table_conflicts(service: FastAPI, label
     assert response.status_code == HTTPStatus.CONFLICT
 
 
-async def test_two_statements_at_once_are_a_fault_of_the_service(service: FastAPI) -> None:
+async def test_two_statements_at_once_are_a_fault_of_the_service(logged: Logged, service: FastAPI) -> None:
     @service.get("/tests/shelves")
     async def list_shelves(session: SessionDep) -> None:
         await session.execute(text("SELECT 1; SELECT 2"))
@@ -88,6 +88,8 @@ async def test_two_statements_at_once_are_a_fault_of_the_service(service: FastAP
         response = await client.get("/tests/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    (failure,) = [line["exception"] for line in logged() if line["event"] == "http.unhandled_error"]
+    assert "AttributeError" not in {error["exc_type"] for error in failure}
 
 
 async def test_what_is_referred_to_cannot_be_deleted(service: FastAPI, labels: Labels) -> None:
