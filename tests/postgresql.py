@@ -22,6 +22,8 @@ assert SPEC is not None
 assert SPEC.origin is not None
 PROGRAMS = Path(SPEC.origin).with_name("pginstall18") / "bin"
 
+START_SECONDS = 30
+
 # PostgreSQL refuses to run as root.
 USER = "nobody" if hasattr(os, "geteuid") and os.geteuid() == 0 else None
 
@@ -71,10 +73,11 @@ class PostgreSQL:
         ]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, user=USER)
+        deadline = time.monotonic() + START_SECONDS
         while subprocess.run(
             [PROGRAMS / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False
         ).returncode:
-            if self.process.poll() is not None:
+            if self.process.poll() is not None or time.monotonic() > deadline:
                 raise ChildProcessError((self.folder / "log").read_text("utf-8"))
             time.sleep(0.02)
 

@@ -6,13 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
-from tests.postgresql import free_port
+from tests.postgresql import START_SECONDS, free_port
 
 # uvicorn ends itself with the signal that it was sent
 STOPPED = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
@@ -57,6 +58,8 @@ def served(
         env={**os.environ, **variables},
     ) as process:
         assert process.stdout is not None
+        hanging = threading.Timer(START_SECONDS, process.kill)
+        hanging.start()
         try:
             for line in process.stdout:
                 lines.append(line)
@@ -66,8 +69,10 @@ def served(
                     break
             while not listens(port) and process.poll() is None:
                 time.sleep(0.02)
+            hanging.cancel()
             yield process, port, lines
         finally:
+            hanging.cancel()
             if process.poll() is None:
                 process.terminate()
                 process.communicate(timeout=30)

@@ -181,13 +181,15 @@ def under_load(service: Service, *disturb: Callable[[], None]) -> dict[str, http
 
     with ThreadPoolExecutor(8) as threads:
         load = [threads.submit(create) for _ in range(8)]
-        until(lambda: len(responses) > 200)
-        for step in disturb:
-            step()
-        until(lambda: list(responses.values())[-1].status_code == 201)
-        reached = len(responses)
-        until(lambda: len(responses) > reached + 100)
-        over.set()
+        try:
+            until(lambda: len(responses) > 200)
+            for step in disturb:
+                step()
+            until(lambda: list(responses.values())[-1].status_code == 201)
+            reached = len(responses)
+            until(lambda: len(responses) > reached + 100)
+        finally:
+            over.set()
     for each in load:
         each.result()
     return responses
@@ -214,6 +216,30 @@ def test_a_back_end_that_is_killed_in_mid_transaction_takes_it_along(service: Se
     assert is_unavailable(response)
     assert stored(postgres, service) == set()
     assert service.create().status_code == 201
+
+
+def test_an_export_that_takes_too_long_is_broken_off_by_the_server(full: Path, postgresql: PostgreSQL) -> None:
+    database = postgresql.create()
+    script = """
+import asyncio
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import async_sessionmaker
+from app.database import DatabaseSettings, create_engine
+
+async def main():
+    async with async_sessionmaker(create_engine(DatabaseSettings()))() as session:
+        rows = await session.stream(text("SELECT pg_sleep(0.1) FROM generate_series(1, 100)"))
+        try:
+            await rows.all()
+        except DBAPIError as error:
+            print(error.orig.sqlstate)
+
+asyncio.run(main())
+"""
+    ended = run(full, sys.executable, "-c", script, variables={"DATABASE_URL": database})
+
+    assert ended.stdout.strip() == "57014", ended.stderr
 
 
 def test_an_exhausted_pool_is_not_waited_for(service: Service, postgres: PostgreSQL) -> None:

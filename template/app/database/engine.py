@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from sqlalchemy.pool import NullPool
 
 from app.database import postgresql, sqlite
-from app.database.session import Sessions
+from app.database.session import HALF, Sessions
 from app.database.settings import DatabaseSettings
 
 CLOSE_SECONDS = 2
@@ -32,10 +32,11 @@ def create_engine(settings: DatabaseSettings, *, pooled: bool = True) -> AsyncEn
         engine = sqlite.create_engine(url, options)
     else:
         engine = postgresql.create_engine(url, options, settings)
-    event.listen(engine.sync_engine, "handle_error", note_failure, insert=True)
+    event.listen(engine.sync_engine, "handle_error", note_failure)
     event.listen(engine.sync_engine, "begin", forget_failure)
+    event.listen(engine.sync_engine, "savepoint", refuse_half)
     event.listen(engine.sync_engine, "rollback_savepoint", forget_failure)
-    event.listen(engine.sync_engine, "release_savepoint", refuse_half)
+    event.listen(engine.sync_engine, "release_savepoint", undo_half)
     event.listen(engine.sync_engine, "commit", refuse_half)
     return engine
 
@@ -51,8 +52,15 @@ def forget_failure(connection: Connection, *savepoint: object) -> None:
 
 def refuse_half(connection: Connection, *savepoint: object) -> None:
     """Refuse the commit of what was caught and not undone: PostgreSQL would roll all of it back, and say nothing."""
+    if connection.info.get("failed", False):
+        raise InvalidRequestError(HALF)
+
+
+def undo_half(connection: Connection, name: str, context: object) -> None:
+    """Take back a savepoint that is refused, which SQLAlchemy itself leaves as it is."""
     if connection.info.pop("failed", False):
-        raise InvalidRequestError("A statement of this transaction has failed; put what may fail into begin_nested().")
+        connection.dialect.do_rollback_to_savepoint(connection, name)
+        raise InvalidRequestError(HALF)
 
 
 class DatabaseState(TypedDict):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, ExceptionContext, event
-from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.database.settings import DatabaseSettings
@@ -31,7 +31,7 @@ def create_engine(url: URL, options: dict[str, Any], settings: DatabaseSettings)
     event.listen(engine.sync_engine, "do_connect", connect)
     event.listen(engine.sync_engine, "checkout", ping)
     event.listen(engine.sync_engine, "begin", begin)
-    event.listen(engine.sync_engine, "handle_error", lose)
+    event.listen(engine.sync_engine, "handle_error", translate, retval=True)
     event.listen(engine.sync_engine, "invalidate", hang_up)
     return engine
 
@@ -59,12 +59,18 @@ def begin(connection: Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
 
-def lose(context: ExceptionContext) -> None:
-    """Take a server for gone that has not answered in time; one that lives has reached its own time limit before."""
+def translate(context: ExceptionContext) -> BaseException | None:
+    """Return an error of SQLAlchemy's for what it would pass on as it is.
+
+    A server that has not answered in time is gone; one that lives has reached its own time limit before.
+    """
     error = context.original_exception
     if isinstance(error, OSError):
         context.is_disconnect = True
-        raise OperationalError(context.statement, None, error, hide_parameters=True, connection_invalidated=True)
+        return OperationalError(context.statement, None, error, hide_parameters=True, connection_invalidated=True)
+    if context.sqlalchemy_exception is None and hasattr(error, "sqlstate"):  # while a stream is read
+        return DBAPIError(context.statement, None, error, hide_parameters=True)
+    return None
 
 
 def hang_up(connection: Any, record: object, error: BaseException | None) -> None:

@@ -4,11 +4,14 @@ from collections.abc import AsyncGenerator
 from typing import Annotated
 
 from fastapi import Depends, Request
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.context import current
 
 Sessions = async_sessionmaker[AsyncSession]
+
+HALF = "A part of this transaction has failed; put what may fail into `async with session.begin_nested()`."
 
 
 async def get_sessions(request: Request) -> Sessions:
@@ -25,6 +28,8 @@ async def get_session(sessions: SessionsDep) -> AsyncGenerator[AsyncSession]:
     try:
         async with sessions.begin() as session:
             yield session
+            if not session.is_active:  # it would end without a commit, and without an error
+                raise InvalidRequestError(HALF)
     except Exception:
         await context.settle(committed=False)
         raise

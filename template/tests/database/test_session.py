@@ -96,6 +96,63 @@ async def test_a_failure_that_was_caught_does_not_make_half_a_transaction(servic
     assert await labels() == []
 
 
+async def test_a_flush_that_failed_and_was_caught_stores_nothing(service: FastAPI, labels: Labels) -> None:
+    announced: list[str] = []
+
+    @service.post("/tests/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        async def announce() -> None:
+            announced.append("a")
+
+        after_commit(announce)
+        session.add_all([Shelf(label="a"), Shelf(label="a")])
+        with suppress(IntegrityError):
+            await session.flush()
+
+    async with connect(service) as client:
+        response = await client.post("/tests/shelves")
+
+    assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert await labels() == []
+    assert announced == []
+
+
+async def test_a_savepoint_does_not_hide_what_failed_before_it(service: FastAPI, labels: Labels) -> None:
+    @service.post("/tests/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+        await session.flush()
+        with suppress(IntegrityError):
+            await session.execute(insert(Shelf).values(label="a", version=1))
+        with suppress(RuntimeError):
+            async with session.begin_nested():
+                raise RuntimeError
+
+    async with connect(service) as client:
+        response = await client.post("/tests/shelves")
+
+    assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert await labels() == []
+
+
+async def test_a_savepoint_that_is_refused_is_taken_back(service: FastAPI, labels: Labels) -> None:
+    @service.post("/tests/shelves")
+    async def create_shelf(session: SessionDep) -> None:
+        session.add(Shelf(label="a"))
+        await session.flush()
+        with suppress(InvalidRequestError):
+            async with session.begin_nested():
+                await session.execute(insert(Shelf).values(label="b", version=1))
+                with suppress(IntegrityError):
+                    await session.execute(insert(Shelf).values(label="a", version=1))
+
+    async with connect(service) as client:
+        response = await client.post("/tests/shelves")
+
+    assert response.is_success
+    assert await labels() == ["a"]
+
+
 async def test_neither_does_it_in_the_transaction_of_a_test(
     app: FastAPI, client: AsyncClient, session: AsyncSession
 ) -> None:
@@ -111,6 +168,7 @@ async def test_neither_does_it_in_the_transaction_of_a_test(
     response = await client.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert (await session.scalars(select(Shelf))).all() == []
 
 
 async def test_what_may_fail_can_be_tried_in_a_savepoint(service: FastAPI, labels: Labels) -> None:
