@@ -229,8 +229,8 @@ from app.database import DatabaseSettings, create_engine
 
 async def main():
     async with async_sessionmaker(create_engine(DatabaseSettings()))() as session:
-        rows = await session.stream(text("SELECT pg_sleep(0.1) FROM generate_series(1, 100)"))
         try:
+            rows = await session.stream(text("SELECT pg_sleep(0.1) FROM generate_series(1, 100)"))
             await rows.all()
         except DBAPIError as error:
             print(error.orig.sqlstate)

@@ -126,6 +126,7 @@ async def test_a_savepoint_does_not_hide_what_failed_before_it(service: FastAPI,
             await session.execute(insert(Shelf).values(label="a", version=1))
         with suppress(RuntimeError):
             async with session.begin_nested():
+                await session.execute(select(1))
                 raise RuntimeError
 
     async with connect(service) as client:
