@@ -3,14 +3,14 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from copier import run_copy, run_recopy, run_update
 
 from tests.combinations import ALL, FEATURES, FULL, Answers, identify, valid, without
-from tests.conftest import Commit
+from tests.conftest import Commit, Suite
 from tests.serving import run
 
 Copy = Callable[[str, Answers], Path]
@@ -66,23 +66,120 @@ def test_a_toggle_gives_what_a_fresh_copy_gives(copy: Copy, before: Answers, aft
     assert [path for path in folders if not any(path.iterdir())] == []
 
 
+OWN_PACKAGE = '''"""Orders."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI, Query
+from pydantic import PositiveInt
+from pydantic_settings import SettingsConfigDict
+
+from app.settings import Settings
+
+
+class OrderSettings(Settings):
+    model_config = SettingsConfigDict(env_prefix="ORDERS_")
+
+    limit: PositiveInt = 100
+
+
+router = APIRouter(prefix="/orders", tags=["orders"])
+
+
+@router.get("")
+async def list_orders(number: Annotated[int, Query()] = 1) -> list[int]:
+    return [number]
+
+
+def install(app: FastAPI) -> None:
+    app.state.order_settings = OrderSettings()
+    app.include_router(router, prefix="/v1")
+'''
+
+Edit = Callable[[str], str]
+
+
+def below(anchor: str, *lines: str, occurrence: int = 1) -> Edit:
+    """Write lines below the n-th line that ends with the anchor, where the service says that they belong."""
+
+    def edit(text: str) -> str:
+        parts = text.split(f"{anchor}\n")
+        head, tail = f"{anchor}\n".join(parts[:occurrence]), f"{anchor}\n".join(parts[occurrence:])
+        return f"{head}{anchor}\n" + "".join(f"{line}\n" for line in lines) + tail
+
+    return edit
+
+
+def instead(old: str, new: str) -> Edit:
+    return lambda text: text.replace(old, new, 1)
+
+
+EDITS: Mapping[str, Edit] = {
+    "app/resources.py": lambda text: instead(
+        "RESOURCES: Sequence[Feature] = []", "RESOURCES: Sequence[Feature] = [orders]"
+    )(instead("from app.feature", "from app import orders\nfrom app.feature")(text)),
+    ".dockerignore": below("# this service", "!templates"),
+    ".env.example": below("# this service", "", "# how many orders are listed", "ORDERS_LIMIT=100"),
+    ".github/workflows/ci.yml": lambda text: below(
+        "  # this service", "  deploy:", "    runs-on: ubuntu-24.04", occurrence=2
+    )(below("      # this service", "      - run: echo checked")(text)),
+    ".gitignore": below("# this service", "/orders.csv"),
+    "README.md": below("<!-- this service -->", "", "## Orders", "", "They are ours."),
+    "compose.yaml": lambda text: below(
+        "  # this service", "", "  mail:", "    image: axllent/mailpit:v1.27", occurrence=2
+    )(below("      # this service", "      ORDERS_LIMIT: 50")(text)),
+    "docs/README.md": below("<!-- this service -->", "- [orders](orders.md): ours"),
+    "pyproject.toml": lambda text: below("  # this service", '  "packaging>=25",')(
+        instead('version = "0.1.0"', 'version = "2.4.0"')(text)
+    ),
+    "tests/conftest.py": below("    # this service", '    "tests.fixtures.orders",'),
+    "app/items/schemas.py": instead("max_length=100,", "max_length=80,"),
+    "app/rates/service.py": instead("timeout: PositiveFloat = 2.0", "timeout: PositiveFloat = 3.0"),
+    "app/settings.py": instead("return Project(", "# the one place\n    return Project("),
+}
+
+NEW = {
+    "app/orders/__init__.py": OWN_PACKAGE,
+    "docs/orders.md": "# Orders\n",
+    "tests/fixtures/orders.py": '"""Orders."""\n',
+    "tests/orders/test_orders.py": "def test_orders() -> None: ...\n",
+}
+
+DELETED = "tests/rates/test_rates.py"
+
+
+def live_in(service: Path, *, like: Path | None = None) -> None:
+    """Edit the service as its owner does in a year; with `like`, only where that service could have been edited."""
+    for name, edit in EDITS.items():
+        if (service / name).exists() and ((like or service) / name).exists():
+            text = (service / name).read_text("utf-8")
+            assert edit(text) != text, name
+            (service / name).write_text(edit(text), "utf-8")
+    for name, text in NEW.items():
+        (service / name).parent.mkdir(parents=True, exist_ok=True)
+        (service / name).write_text(text, "utf-8")
+    if ((like or service) / DELETED).parent.exists():
+        (service / DELETED).unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize(("before", "after"), TOGGLES, ids=identify)
-def test_a_toggle_keeps_what_the_owner_wrote(copy: Copy, commit: Commit, before: Answers, after: Answers) -> None:
-    service = copy("service", before)
-    edited = []
-    for name, content in tree(service).items():
-        if b"# this service\n" in content:
-            (service / name).write_bytes(content.replace(b"# this service\n", b"# this service\n# the owner's line\n"))
-            edited.append(name)
+def test_a_toggle_in_a_lived_in_service_gives_a_fresh_copy_and_the_edits(
+    copy: Copy, commit: Commit, suite: Suite, before: Answers, after: Answers
+) -> None:
+    service, fresh = copy("service", before), copy("fresh", after)
+    live_in(fresh, like=copy("untouched", before))
+    live_in(service)
     commit(service)
 
     update(service, after)
 
-    assert len(edited) >= 6
-    for name in edited:
-        text = (service / name).read_text("utf-8")
-        assert "# the owner's line" in text, name
-        assert "<<<<<<<" not in text, name
+    assert tree(service) == tree(fresh)
+    assert [path.name for path in service.rglob("*.rej")] == []
+    if after["database"]:
+        written = run(service, sys.executable, "-m", "poethepoet", "-q", "migration", "what the answers changed")
+        assert written.returncode == 0, written.stderr
+    code, output = suite(service)
+    assert code == 0, output
 
 
 def test_a_later_version_arrives(copy: Copy, release: Path, commit: Commit) -> None:
