@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from copier import run_copy, run_recopy, run_update
 
-from tests.combinations import ALL, FEATURES, FULL, Answers, identify, valid, without
+from tests.combinations import ALL, BARE, FEATURES, FULL, Answers, identify, valid, without
 from tests.conftest import Commit, Suite
 from tests.serving import run
 
@@ -162,7 +162,7 @@ def live_in(service: Path, *, like: Path | None = None) -> None:
         (service / DELETED).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize(("before", "after"), TOGGLES, ids=identify)
+@pytest.mark.parametrize(("before", "after"), [*TOGGLES, (BARE, FULL), (FULL, BARE)], ids=identify)
 def test_a_toggle_in_a_lived_in_service_gives_a_fresh_copy_and_the_edits(
     copy: Copy, commit: Commit, suite: Suite, before: Answers, after: Answers
 ) -> None:
@@ -180,6 +180,20 @@ def test_a_toggle_in_a_lived_in_service_gives_a_fresh_copy_and_the_edits(
         assert written.returncode == 0, written.stderr
     code, output = suite(service)
     assert code == 0, output
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_off_and_on_again_is_as_if_nothing_had_been(copy: Copy, commit: Commit, name: str) -> None:
+    service, fresh = copy("service", FULL), copy("fresh", FULL)
+    live_in(fresh, like=copy("between", without(FULL, name)))  # edits of what was switched off are gone
+    live_in(service)
+    commit(service)
+
+    update(service, without(FULL, name))
+    commit(service)
+    update(service, FULL)
+
+    assert tree(service) == tree(fresh)
 
 
 def test_a_later_version_arrives(copy: Copy, release: Path, commit: Commit) -> None:
