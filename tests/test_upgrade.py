@@ -1,0 +1,102 @@
+"""A service that somebody lives in takes later versions of the template, in one jump or one by one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from copier import run_update
+
+from tests.combinations import BARE, EACH, FULL, Answers, identify, unique
+from tests.conftest import Commit
+from tests.test_update import Copy, copy, live_in, release, tree
+
+__all__ = ["copy", "release"]  # fixtures
+
+
+def change(template: Path, name: str, old: str, new: str) -> None:
+    text = (template / name).read_text("utf-8")
+    assert old in text, name
+    (template / name).write_text(text.replace(old, new), "utf-8")
+
+
+def change_code_and_a_shared_list(template: Path) -> None:
+    change(template, "template/app/health/checks.py", "CHECK_SECONDS = 1.0", "CHECK_SECONDS = 0.9")
+    change(template, "template/pyproject.toml", '  "orjson>=3.13",\n', '  "orjson>=3.13.1",\n  "packaging>=25",\n')
+    change(
+        template,
+        "template/.env.example",
+        "# features\n",
+        "# features\n\n# seconds between two probes\nHEALTH_PAUSE=5\n",
+    )
+
+
+def ask_something_new(template: Path) -> None:
+    question = "greetings:\n  type: bool\n  help: Is it polite?\n  default: false\nsamples:\n  type"
+    change(template, "copier.yml", "samples:\n  type", question)
+    left_out = (
+        "    # {% if greetings is false %}\n    /app/greetings\n    # {% endif %}\n    # {% if database is false %}"
+    )
+    change(template, "copier.yml", "    # {% if database is false %}", left_out)
+    package = template / "template" / "app" / "greetings" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text(
+        '"""Greetings."""\n\nfrom fastapi import FastAPI\n\n\ndef install(app: FastAPI) -> None: ...\n', "utf-8"
+    )
+    features = "template/app/features.py"
+    change(
+        template,
+        features,
+        "    health,\n    http,\n    #",
+        "    # {% if greetings %}\n    greetings,\n    # {% endif %}\n    health,\n    http,\n    #",
+    )
+
+
+def move_a_file(template: Path) -> None:
+    docs = template / "template" / "docs"
+    (docs / "logs.md").rename(docs / "logging.md")
+    change(template, "template/docs/README.md", "[logs](logs.md)", "[logs](logging.md)")
+
+
+def retire_a_question(template: Path) -> None:
+    text = (template / "copier.yml").read_text("utf-8")
+    before, _, rest = text.partition("python_version:\n")
+    (template / "copier.yml").write_text(before + "ci:\n" + rest.partition("\nci:\n")[2], "utf-8")
+    change(template, "extensions/context.py", "= frozenset()", '= frozenset(("python_version",))')
+    for name in (".github/workflows/ci.yml", "Dockerfile", ".gitlab-ci.yml"):
+        change(template, f"template/{name}", "{@ python_version @}", "3.13")
+
+
+VERSIONS: dict[str, Callable[[Path], None]] = {
+    "1.1.0": change_code_and_a_shared_list,
+    "1.2.0": ask_something_new,
+    "2.0.0": move_a_file,
+    "3.0.0": retire_a_question,
+}
+
+
+def update(service: Path, version: str) -> None:
+    run_update(service, defaults=True, overwrite=True, unsafe=True, quiet=True, vcs_ref=version)
+
+
+@pytest.mark.parametrize("answers", unique([BARE, *EACH, FULL]), ids=identify)
+def test_a_lived_in_service_is_upgraded_to_a_fresh_copy_and_the_edits(
+    copy: Copy, release: Path, commit: Commit, answers: Answers
+) -> None:
+    at_once, one_by_one = copy("at_once", answers), copy("one_by_one", answers)
+    for service in (at_once, one_by_one):
+        live_in(service)
+        commit(service)
+    for version, evolve in VERSIONS.items():
+        evolve(release)
+        commit(release, tag=version)
+    fresh = copy("fresh", answers)
+    live_in(fresh)
+
+    update(at_once, "3.0.0")
+    for version in VERSIONS:
+        update(one_by_one, version)
+        commit(one_by_one)
+
+    assert tree(at_once) == tree(fresh)
+    assert tree(one_by_one) == tree(fresh)
+    assert not (fresh / "app" / "greetings").exists()
