@@ -183,7 +183,9 @@ def test_what_is_offered_is_tested_in_the_workflow(version: str) -> None:
     ("schema", "file", "answers"),
     [
         ("vendor.github-workflows", ".github/workflows/ci.yml", {}),
+        ("vendor.github-workflows", ".github/workflows/template.yml", {}),
         ("vendor.gitlab-ci", ".gitlab-ci.yml", {"ci": "gitlab"}),
+        ("vendor.renovate", "renovate.json", {}),
         ("vendor.compose-spec", "compose.yaml", {}),
     ],
 )
