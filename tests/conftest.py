@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from copier import run_copy
 from pytest_copie.plugin import Copie
 
 from tests.combinations import FULL, REPOSITORY, Answers, identify
@@ -18,6 +19,7 @@ from tests.postgresql import PostgreSQL
 from tests.suites import LOG
 
 Render = Callable[[Answers], Path]
+Copy = Callable[[str, Answers], Path]
 Suite = Callable[[Path], tuple[int, str]]
 
 
@@ -122,6 +124,27 @@ def render(copie_session: Copie, template: Path) -> Render:
         return rendered[name]
 
     return once
+
+
+@pytest.fixture
+def release(template: Path, tmp_path: Path, commit: Commit) -> Path:
+    """This template as a repository with one version."""
+    folder = tmp_path / "copier-fastapi"
+    shutil.copytree(template, folder)
+    commit(folder, tag="1.0.0")
+    return folder
+
+
+@pytest.fixture
+def copy(release: Path, tmp_path: Path, commit: Commit) -> Copy:
+    """Render and commit a service."""
+
+    def copy(name: str, answers: Answers) -> Path:
+        run_copy(str(release), tmp_path / name, data=dict(answers), defaults=True, unsafe=True, quiet=True)
+        commit(tmp_path / name)
+        return tmp_path / name
+
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,10 @@ from tests.postgresql import START_SECONDS, free_port
 STOPPED = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
 
 
+SUITE = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+"""The service's own suite, in the environment of this repository."""
+
+
 def run(
     folder: Path, *command: str, check: bool = False, variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:

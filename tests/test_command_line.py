@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.combinations import BARE, FULL, SETTINGS
-from tests.conftest import Commit
-from tests.test_update import Copy, copy, release, tree
-
-__all__ = ["copy", "release"]  # fixtures
+from tests.conftest import Commit, Copy
+from tests.test_update import tree
 
 
 def copier(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

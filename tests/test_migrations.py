@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.postgresql import PostgreSQL
-from tests.serving import alembic, run
-
-SUITE = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+from tests.serving import SUITE, alembic, run
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import GIVEN
 from tests.postgresql import PostgreSQL
-from tests.serving import STOPPED, alembic, run, served
+from tests.serving import STOPPED, SUITE, alembic, run, served
 
 SECONDS = 5.0
 """How long an answer may take when the database has trouble."""
@@ -149,10 +149,8 @@ def test_a_database_that_freezes_in_mid_statement_is_not_waited_for(service: Ser
 
 
 def test_a_restart_under_load_loses_and_invents_nothing(service: Service, postgres: PostgreSQL) -> None:
-    responses = under_load(service, postgres.stop, postgres.start)
+    created, refused = under_load(service, postgres.stop, postgres.start)
 
-    created = {name for name, response in responses.items() if response.status_code == 201}
-    refused = [response for response in responses.values() if response.status_code != 201]
     assert [response for response in refused if not is_unavailable(response)] == []
     assert len(refused) > 0
     assert len(created) > 100
@@ -160,17 +158,15 @@ def test_a_restart_under_load_loses_and_invents_nothing(service: Service, postgr
 
 
 def test_what_was_confirmed_survives_the_loss_of_the_database(service: Service, postgres: PostgreSQL) -> None:
-    responses = under_load(service, postgres.kill, postgres.start)
+    created, refused = under_load(service, postgres.kill, postgres.start)
 
-    created = {name for name, response in responses.items() if response.status_code == 201}
-    refused = [response for response in responses.values() if response.status_code != 201]
     assert [response for response in refused if not is_unavailable(response)] == []
     assert len(created) > 100
     assert created <= stored(postgres, service)
 
 
-def under_load(service: Service, *disturb: Callable[[], None]) -> dict[str, httpx2.Response]:
-    """Create items from eight sides, meanwhile disturb, and return every answer by the name of its item."""
+def under_load(service: Service, *disturb: Callable[[], None]) -> tuple[set[str], list[httpx2.Response]]:
+    """Create items from eight sides, meanwhile disturb; return the names that were confirmed, and the other answers."""
     responses: dict[str, httpx2.Response] = {}
     over = threading.Event()
 
@@ -192,7 +188,8 @@ def under_load(service: Service, *disturb: Callable[[], None]) -> dict[str, http
             over.set()
     for each in load:
         each.result()
-    return responses
+    created = {name for name, response in responses.items() if response.status_code == 201}
+    return created, [response for name, response in responses.items() if name not in created]
 
 
 def test_what_was_confirmed_survives_the_loss_of_the_service(service: Service, postgres: PostgreSQL) -> None:
@@ -314,9 +311,6 @@ def test_it_stops_when_told_although_its_database_is_frozen(service: Service, po
 
     assert service.process.returncode in STOPPED
     assert time.monotonic() - started < 10
-
-
-SUITE = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 
 
 def test_the_suite_passes_on_postgresql(full: Path, postgresql: PostgreSQL) -> None:

@@ -1,46 +1,25 @@
 """A service takes later versions of the template and other answers, as if it had been rendered with them."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from copier import run_copy, run_recopy, run_update
+from copier import run_recopy, run_update
 
 from tests.combinations import ALL, BARE, FEATURES, FULL, Answers, identify, valid, without
-from tests.conftest import Commit, Suite
-from tests.serving import run
-
-Copy = Callable[[str, Answers], Path]
+from tests.conftest import Commit, Copy, Suite
+from tests.serving import SUITE, run
 
 TOGGLES = [(before, after) for before in ALL for name in FEATURES if valid(after := {**before, name: not before[name]})]
 
 
-@pytest.fixture
-def release(template: Path, tmp_path: Path, commit: Commit) -> Path:
-    """This template as a repository with one version."""
-    folder = tmp_path / "copier-fastapi"
-    shutil.copytree(template, folder)
-    commit(folder, tag="1.0.0")
-    return folder
-
-
-@pytest.fixture
-def copy(release: Path, tmp_path: Path, commit: Commit) -> Copy:
-    """Render and commit a service."""
-
-    def copy(name: str, answers: Answers) -> Path:
-        run_copy(str(release), tmp_path / name, data=dict(answers), defaults=True, unsafe=True, quiet=True)
-        commit(tmp_path / name)
-        return tmp_path / name
-
-    return copy
-
-
-def update(service: Path, answers: Answers | None = None) -> None:
-    run_update(service, data=dict(answers or {}), defaults=True, overwrite=True, unsafe=True, quiet=True)
+def update(service: Path, answers: Answers | None = None, *, version: str | None = None) -> None:
+    """Bring the service to a version, the newest one where none is named, and to other answers."""
+    run_update(
+        service, data=dict(answers or {}), defaults=True, overwrite=True, unsafe=True, quiet=True, vcs_ref=version
+    )
 
 
 def tree(service: Path) -> dict[str, bytes]:
@@ -247,10 +226,9 @@ def test_with_a_database_the_owner_writes_the_history(copy: Copy) -> None:
 
     update(service, FULL)
     assert not (service / "migrations" / "versions").exists()
-    suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/database/test_migrations.py"]
-    missed = run(service, *suite)
+    missed = run(service, *SUITE, "tests/database/test_migrations.py")
     written = run(service, sys.executable, "-m", "poethepoet", "-q", "migration", "first tables")
-    found = run(service, *suite)
+    found = run(service, *SUITE, "tests/database/test_migrations.py")
 
     assert missed.returncode == 1
     assert written.returncode == 0, written.stderr

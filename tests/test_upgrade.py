@@ -4,13 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from copier import run_update
 
 from tests.combinations import BARE, EACH, FULL, Answers, identify, unique
-from tests.conftest import Commit
-from tests.test_update import Copy, copy, live_in, release, tree
-
-__all__ = ["copy", "release"]  # fixtures
+from tests.conftest import Commit, Copy
+from tests.test_update import live_in, tree, update
 
 
 def change(template: Path, name: str, old: str, new: str) -> None:
@@ -74,10 +71,6 @@ VERSIONS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def update(service: Path, version: str) -> None:
-    run_update(service, defaults=True, overwrite=True, unsafe=True, quiet=True, vcs_ref=version)
-
-
 @pytest.mark.parametrize("answers", unique([BARE, *EACH, FULL]), ids=identify)
 def test_a_lived_in_service_is_upgraded_to_a_fresh_copy_and_the_edits(
     copy: Copy, release: Path, commit: Commit, answers: Answers
@@ -92,9 +85,9 @@ def test_a_lived_in_service_is_upgraded_to_a_fresh_copy_and_the_edits(
     fresh = copy("fresh", answers)
     live_in(fresh)
 
-    update(at_once, "3.0.0")
+    update(at_once, version="3.0.0")
     for version in VERSIONS:
-        update(one_by_one, version)
+        update(one_by_one, version=version)
         commit(one_by_one)
 
     assert tree(at_once) == tree(fresh)

@@ -4,11 +4,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
 from fastapi import FastAPI
+from httpx2 import AsyncClient
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.main import create_app
 from tests.database.shelves import Local, Shelf
+from tests.fixtures.http import connect
 
 Labels = Callable[[], Awaitable[list[str]]]
 
@@ -31,3 +33,15 @@ async def labels(engine: AsyncEngine, anyio_backend: str) -> AsyncGenerator[Labe
 @pytest.fixture
 def service(labels: Labels) -> FastAPI:
     return create_app()
+
+
+@pytest.fixture
+async def caller(service: FastAPI) -> AsyncGenerator[AsyncClient]:
+    async with connect(service) as client:
+        yield client
+
+
+@pytest.fixture
+async def tables(session: AsyncSession) -> None:
+    """The tables of the shelves, in the transaction of the test."""
+    await (await session.connection()).run_sync(Local.metadata.create_all)

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
+from httpx2 import AsyncClient
 from sqlalchemy import event, insert, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -19,80 +20,78 @@ from tests.fixtures.http import Upstream, connect
 from tests.fixtures.logs import Logged
 
 
-async def test_what_must_be_unique_conflicts(service: FastAPI, labels: Labels) -> None:
+async def test_what_must_be_unique_conflicts(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
 
-    async with connect(service) as client:
-        await client.post("/tests/shelves")
-        response = await client.post("/tests/shelves")
+    await caller.post("/tests/shelves")
+    response = await caller.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.CONFLICT
     assert response.json()["type"] == "/problems/conflict"
     assert await labels() == ["a"]
 
 
-async def test_of_many_at_once_one_wins(service: FastAPI, labels: Labels) -> None:
+async def test_of_many_at_once_one_wins(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
 
-    async with connect(service) as client:
-        responses = await asyncio.gather(*(client.post("/tests/shelves") for _ in range(8)))
+    responses = await asyncio.gather(*(caller.post("/tests/shelves") for _ in range(8)))
 
     assert sorted(response.status_code for response in responses) == [HTTPStatus.OK, *[HTTPStatus.CONFLICT] * 7]
     assert await labels() == ["a"]
 
 
-async def test_a_reference_to_nothing_is_wrong_input(service: FastAPI, labels: Labels) -> None:
+async def test_a_reference_to_nothing_is_wrong_input(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a", room_id=uuid4()))
 
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
+    response = await caller.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert response.json()["type"] == "/problems/reference_unknown"
 
 
-async def test_a_value_that_is_missing_is_a_fault_of_the_service(service: FastAPI, labels: Labels) -> None:
+async def test_a_value_that_is_missing_is_a_fault_of_the_service(
+    service: FastAPI, caller: AsyncClient, labels: Labels
+) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf())
 
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
+    response = await caller.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-async def test_what_breaks_a_rule_of_the_table_conflicts(service: FastAPI, labels: Labels) -> None:
+async def test_what_breaks_a_rule_of_the_table_conflicts(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label=""))
 
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
+    response = await caller.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.CONFLICT
 
 
-async def test_two_statements_at_once_are_a_fault_of_the_service(logged: Logged, service: FastAPI) -> None:
+async def test_two_statements_at_once_are_a_fault_of_the_service(
+    logged: Logged, service: FastAPI, caller: AsyncClient
+) -> None:
     @service.get("/tests/shelves")
     async def list_shelves(session: SessionDep) -> None:
         await session.execute(text("SELECT 1; SELECT 2"))
 
-    async with connect(service) as client:
-        response = await client.get("/tests/shelves")
+    response = await caller.get("/tests/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     (failure,) = [line["exception"] for line in logged() if line["event"] == "http.unhandled_error"]
     assert "AttributeError" not in {error["exc_type"] for error in failure}
 
 
-async def test_what_is_referred_to_cannot_be_deleted(service: FastAPI, labels: Labels) -> None:
+async def test_what_is_referred_to_cannot_be_deleted(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     @service.post("/tests/rooms")
     async def create_room(session: SessionDep) -> None:
         room = Room()
@@ -104,16 +103,15 @@ async def test_what_is_referred_to_cannot_be_deleted(service: FastAPI, labels: L
     async def delete_rooms(session: SessionDep) -> None:
         await session.execute(text("DELETE FROM test_rooms"))
 
-    async with connect(service) as client:
-        created = await client.post("/tests/rooms")
-        response = await client.delete("/tests/rooms")
+    created = await caller.post("/tests/rooms")
+    response = await caller.delete("/tests/rooms")
 
     assert created.is_success
     assert response.status_code == HTTPStatus.CONFLICT
     assert response.json()["type"] == "/problems/conflict"
 
 
-async def test_who_changes_what_has_changed_is_told(service: FastAPI, labels: Labels) -> None:
+async def test_who_changes_what_has_changed_is_told(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         shelf = Shelf(label="a")
@@ -123,8 +121,7 @@ async def test_who_changes_what_has_changed_is_told(service: FastAPI, labels: La
         await session.execute(update(Shelf).values(version=2).execution_options(synchronize_session=False))
         shelf.label = "b"
 
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
+    response = await caller.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.PRECONDITION_FAILED
     assert response.json()["type"] == "/problems/stale"
@@ -147,36 +144,35 @@ class DriverError(Exception):
         ("42P01", HTTPStatus.INTERNAL_SERVER_ERROR, "about:blank"),  # no such table
     ],
 )
-async def test_what_postgresql_says_decides(service: FastAPI, sqlstate: str, status: HTTPStatus, problem: str) -> None:
+async def test_what_postgresql_says_decides(
+    service: FastAPI, caller: AsyncClient, sqlstate: str, status: HTTPStatus, problem: str
+) -> None:
     @service.get("/tests/shelves")
     async def list_shelves() -> None:
         raise DBAPIError("", None, DriverError(sqlstate))
 
-    async with connect(service) as client:
-        response = await client.get("/tests/shelves")
+    response = await caller.get("/tests/shelves")
 
     assert response.status_code == status
     assert response.json()["type"] == problem
 
 
-async def test_a_wrong_use_of_the_session_is_a_fault_of_the_service(service: FastAPI) -> None:
+async def test_a_wrong_use_of_the_session_is_a_fault_of_the_service(service: FastAPI, caller: AsyncClient) -> None:
     @service.get("/tests/shelves")
     async def list_shelves(session: SessionDep) -> None:
         (await session.execute(text("SELECT 1 WHERE 1 = 0"))).one()
 
-    async with connect(service) as client:
-        response = await client.get("/tests/shelves")
+    response = await caller.get("/tests/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-async def test_any_other_error_is_a_fault_of_the_service(logged: Logged, service: FastAPI) -> None:
+async def test_any_other_error_is_a_fault_of_the_service(logged: Logged, service: FastAPI, caller: AsyncClient) -> None:
     @service.get("/tests/shelves")
     async def list_shelves(session: SessionDep) -> None:
         await session.execute(text("SELECT :secret FROM nowhere"), {"secret": "hunter2"})
 
-    async with connect(service) as client:
-        response = await client.get("/tests/shelves")
+    response = await caller.get("/tests/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert "nowhere" not in response.text

@@ -7,41 +7,35 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database.models import uuid7
-from tests.database.shelves import Local, Shelf
+from tests.database.shelves import Shelf
 
 
-@pytest.fixture
-async def shelves(session: AsyncSession) -> AsyncSession:
-    await (await session.connection()).run_sync(Local.metadata.create_all)
-    return session
-
-
-async def test_a_time_comes_back_aware_and_in_utc(shelves: AsyncSession) -> None:
+async def test_a_time_comes_back_aware_and_in_utc(tables: None, session: AsyncSession) -> None:
     noon_in_paris = datetime(2026, 7, 1, 12, tzinfo=timezone(timedelta(hours=2)))
     shelf = Shelf(label="a", dusted_at=noon_in_paris)
-    shelves.add(shelf)
-    await shelves.flush()
-    await shelves.refresh(shelf)
+    session.add(shelf)
+    await session.flush()
+    await session.refresh(shelf)
 
     assert shelf.dusted_at == noon_in_paris
     assert shelf.dusted_at.tzinfo is UTC
     assert shelf.created_at.tzinfo is UTC
 
 
-async def test_no_time_stays_none(shelves: AsyncSession) -> None:
+async def test_no_time_stays_none(tables: None, session: AsyncSession) -> None:
     shelf = Shelf(label="a")
-    shelves.add(shelf)
-    await shelves.flush()
-    await shelves.refresh(shelf)
+    session.add(shelf)
+    await session.flush()
+    await session.refresh(shelf)
 
     assert shelf.dusted_at is None
 
 
-async def test_a_time_that_says_not_where_is_refused(shelves: AsyncSession) -> None:
-    shelves.add(Shelf(label="a", dusted_at=datetime(2026, 7, 1, 12)))
+async def test_a_time_that_says_not_where_is_refused(tables: None, session: AsyncSession) -> None:
+    session.add(Shelf(label="a", dusted_at=datetime(2026, 7, 1, 12)))
 
     with pytest.raises(StatementError, match="without a zone"):
-        await shelves.flush()
+        await session.flush()
 
 
 def test_constraints_are_named_by_convention() -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Page, PageQuery, Repository, SessionDep
-from tests.database.shelves import Local, Shelf
+from tests.database.shelves import Shelf
 
 
 class ShelfRead(BaseModel):
@@ -24,14 +24,13 @@ class ShelfRepository(Repository[Shelf]):
 
 
 @pytest.fixture
-async def shelves(app: FastAPI, session: AsyncSession) -> ShelfRepository:
+async def shelves(app: FastAPI, session: AsyncSession, tables: None) -> ShelfRepository:
     """Five shelves, and `/tests/shelves` that lists those whose label is beyond `above`."""
 
     @app.get("/tests/shelves")
     async def list_shelves(query: PageQuery, session: SessionDep, above: str = "") -> Page[ShelfRead]:
         return await ShelfRepository(session).page(query, ShelfRead, Shelf.label > above)
 
-    await (await session.connection()).run_sync(Local.metadata.create_all)
     shelves = ShelfRepository(session)
     for number in range(1, 6):
         await shelves.add(Shelf(id=UUID(int=number), label=f"{number}"))

@@ -20,8 +20,7 @@ from app.context import after_commit, after_rollback
 from app.database import ReadSessionDep, SessionDep, SessionsDep
 from app.errors import ServiceError
 from tests.database.conftest import Labels
-from tests.database.shelves import Local, Shelf
-from tests.fixtures.http import connect
+from tests.database.shelves import Shelf
 
 
 class ShelfFull(ServiceError):
@@ -34,7 +33,7 @@ def pool(app: FastAPI) -> QueuePool:
     return pool
 
 
-async def test_it_is_stored_before_the_answer_leaves(service: FastAPI, labels: Labels) -> None:
+async def test_it_is_stored_before_the_answer_leaves(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     seen: list[list[str]] = []
 
     @service.post("/tests/shelves", status_code=HTTPStatus.CREATED)
@@ -47,8 +46,7 @@ async def test_it_is_stored_before_the_answer_leaves(service: FastAPI, labels: L
 
         return StreamingResponse(look())
 
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
+    response = await caller.post("/tests/shelves")
 
     assert response.is_success
     assert seen == [["a"]]
@@ -65,7 +63,9 @@ async def test_it_is_stored_before_the_answer_leaves(service: FastAPI, labels: L
     ],
     ids=repr,
 )
-async def test_an_exception_leaves_nothing(service: FastAPI, labels: Labels, error: Exception) -> None:
+async def test_an_exception_leaves_nothing(
+    service: FastAPI, caller: AsyncClient, labels: Labels, error: Exception
+) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
@@ -73,15 +73,16 @@ async def test_an_exception_leaves_nothing(service: FastAPI, labels: Labels, err
         session.add(Shelf(label="b"))
         raise error
 
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
-        assert pool(service).checkedout() == 0
+    response = await caller.post("/tests/shelves")
 
+    assert pool(service).checkedout() == 0
     assert not response.is_success
     assert await labels() == []
 
 
-async def test_a_failure_that_was_caught_does_not_make_half_a_transaction(service: FastAPI, labels: Labels) -> None:
+async def test_a_failure_that_was_caught_does_not_make_half_a_transaction(
+    service: FastAPI, caller: AsyncClient, labels: Labels
+) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
@@ -89,14 +90,15 @@ async def test_a_failure_that_was_caught_does_not_make_half_a_transaction(servic
         with suppress(IntegrityError):
             await session.execute(insert(Shelf).values(label="a", version=1))
 
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
+    response = await caller.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert await labels() == []
 
 
-async def test_a_flush_that_failed_and_was_caught_stores_nothing(service: FastAPI, labels: Labels) -> None:
+async def test_a_flush_that_failed_and_was_caught_stores_nothing(
+    service: FastAPI, caller: AsyncClient, labels: Labels
+) -> None:
     announced: list[str] = []
 
     @service.post("/tests/shelves")
@@ -109,15 +111,16 @@ async def test_a_flush_that_failed_and_was_caught_stores_nothing(service: FastAP
         with suppress(IntegrityError):
             await session.flush()
 
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
+    response = await caller.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert await labels() == []
     assert announced == []
 
 
-async def test_a_savepoint_does_not_hide_what_failed_before_it(service: FastAPI, labels: Labels) -> None:
+async def test_a_savepoint_does_not_hide_what_failed_before_it(
+    service: FastAPI, caller: AsyncClient, labels: Labels
+) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
@@ -129,14 +132,13 @@ async def test_a_savepoint_does_not_hide_what_failed_before_it(service: FastAPI,
                 await session.execute(select(1))
                 raise RuntimeError
 
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
+    response = await caller.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert await labels() == []
 
 
-async def test_a_savepoint_that_is_refused_is_taken_back(service: FastAPI, labels: Labels) -> None:
+async def test_a_savepoint_that_is_refused_is_taken_back(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
@@ -147,18 +149,15 @@ async def test_a_savepoint_that_is_refused_is_taken_back(service: FastAPI, label
                 with suppress(IntegrityError):
                     await session.execute(insert(Shelf).values(label="a", version=1))
 
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
+    response = await caller.post("/tests/shelves")
 
     assert response.is_success
     assert await labels() == ["a"]
 
 
 async def test_neither_does_it_in_the_transaction_of_a_test(
-    app: FastAPI, client: AsyncClient, session: AsyncSession
+    app: FastAPI, client: AsyncClient, session: AsyncSession, tables: None
 ) -> None:
-    await (await session.connection()).run_sync(Local.metadata.create_all)
-
     @app.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
@@ -172,7 +171,7 @@ async def test_neither_does_it_in_the_transaction_of_a_test(
     assert (await session.scalars(select(Shelf))).all() == []
 
 
-async def test_what_may_fail_can_be_tried_in_a_savepoint(service: FastAPI, labels: Labels) -> None:
+async def test_what_may_fail_can_be_tried_in_a_savepoint(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
@@ -181,16 +180,15 @@ async def test_what_may_fail_can_be_tried_in_a_savepoint(service: FastAPI, label
             async with session.begin_nested():
                 await session.execute(insert(Shelf).values(label="a", version=1))
 
-    async with connect(service) as client:
-        first = await client.post("/tests/shelves")
-        again = await client.post("/tests/shelves")
+    first = await caller.post("/tests/shelves")
+    again = await caller.post("/tests/shelves")
 
     assert first.is_success
     assert again.status_code == HTTPStatus.CONFLICT
     assert await labels() == ["a"]
 
 
-async def test_the_session_ends_with_the_request(service: FastAPI, labels: Labels) -> None:
+async def test_the_session_ends_with_the_request(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     refused: list[str] = []
 
     @service.post("/tests/shelves")
@@ -203,36 +201,35 @@ async def test_the_session_ends_with_the_request(service: FastAPI, labels: Label
 
         background.add_task(add_later)
 
-    async with connect(service) as client:
-        await client.post("/tests/shelves")
-        assert pool(service).checkedout() == 0
+    await caller.post("/tests/shelves")
 
+    assert pool(service).checkedout() == 0
     assert len(refused) == 1
 
 
-async def test_a_request_that_is_broken_off_leaves_nothing(service: FastAPI, labels: Labels) -> None:
+async def test_a_request_that_is_broken_off_leaves_nothing(
+    service: FastAPI, caller: AsyncClient, labels: Labels
+) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
         await session.flush()
         raise CancelledError
 
-    async with connect(service) as client:
-        with pytest.raises(CancelledError):
-            await client.post("/tests/shelves")
-        assert pool(service).checkedout() == 0
+    with pytest.raises(CancelledError):
+        await caller.post("/tests/shelves")
 
+    assert pool(service).checkedout() == 0
     assert await labels() == []
 
 
-async def test_a_commit_that_is_refused_is_no_success(service: FastAPI, labels: Labels) -> None:
+async def test_a_commit_that_is_refused_is_no_success(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a", planned_room_id=uuid4()))
         await session.flush()
 
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
+    response = await caller.post("/tests/shelves")
 
     assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert response.json()["type"] == "/problems/reference_unknown"
@@ -248,7 +245,7 @@ async def test_a_commit_that_is_refused_is_no_success(service: FastAPI, labels: 
     ids=repr,
 )
 async def test_a_commit_that_fails_is_no_success(
-    service: FastAPI, labels: Labels, error: Exception, status: HTTPStatus
+    service: FastAPI, caller: AsyncClient, labels: Labels, error: Exception, status: HTTPStatus
 ) -> None:
     def fail(connection: Connection) -> None:
         raise error
@@ -258,10 +255,9 @@ async def test_a_commit_that_fails_is_no_success(
         session.add(Shelf(label="a"))
 
     event.listen(service.state.database_engine.sync_engine, "commit", fail)
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
-        assert pool(service).checkedout() == 0
+    response = await caller.post("/tests/shelves")
 
+    assert pool(service).checkedout() == 0
     assert response.status_code == status
     assert await labels() == []
 
@@ -275,7 +271,7 @@ async def test_a_commit_that_fails_is_no_success(
     ],
 )
 async def test_what_waits_for_the_outcome_of_the_transaction_hears_of_it_when_it_has_ended(
-    service: FastAPI, labels: Labels, label: str, status: HTTPStatus, expected: str
+    service: FastAPI, caller: AsyncClient, labels: Labels, label: str, status: HTTPStatus, expected: str
 ) -> None:
     heard: list[str] = []
 
@@ -297,14 +293,15 @@ async def test_what_waits_for_the_outcome_of_the_transaction_hears_of_it_when_it
             raise HTTPException(status)
         return StreamingResponse(iter(()), status)
 
-    async with connect(service) as client:
-        response = await client.post("/tests/shelves")
+    response = await caller.post("/tests/shelves")
 
     assert response.status_code == status
     assert heard == [expected]
 
 
-async def test_what_waits_for_the_commit_still_has_the_objects(service: FastAPI, labels: Labels) -> None:
+async def test_what_waits_for_the_commit_still_has_the_objects(
+    service: FastAPI, caller: AsyncClient, labels: Labels
+) -> None:
     announced: list[str] = []
 
     @service.post("/tests/shelves")
@@ -317,13 +314,12 @@ async def test_what_waits_for_the_commit_still_has_the_objects(service: FastAPI,
 
         after_commit(announce)
 
-    async with connect(service) as client:
-        await client.post("/tests/shelves")
+    await caller.post("/tests/shelves")
 
     assert announced == ["a"]
 
 
-async def test_what_waits_for_a_rollback_can_write(service: FastAPI, labels: Labels) -> None:
+async def test_what_waits_for_a_rollback_can_write(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep, sessions: SessionsDep) -> None:
         async def record() -> None:
@@ -335,52 +331,53 @@ async def test_what_waits_for_a_rollback_can_write(service: FastAPI, labels: Lab
         await session.flush()
         raise ShelfFull("There is no room.")
 
-    async with connect(service) as client:
-        await client.post("/tests/shelves")
+    await caller.post("/tests/shelves")
 
     assert await labels() == ["failure"]
 
 
-async def test_who_reads_before_writing_does_not_collide_with_others(service: FastAPI, labels: Labels) -> None:
+async def test_who_reads_before_writing_does_not_collide_with_others(
+    service: FastAPI, caller: AsyncClient, labels: Labels
+) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep, label: str) -> None:
         await session.scalars(select(Shelf))
         await asyncio.sleep(0.01)
         session.add(Shelf(label=label))
 
-    async with connect(service) as client:
-        responses = await asyncio.gather(*(client.post("/tests/shelves", params={"label": label}) for label in "abcd"))
+    responses = await asyncio.gather(*(caller.post("/tests/shelves", params={"label": label}) for label in "abcd"))
 
     assert all(response.is_success for response in responses)
     assert await labels() == ["a", "b", "c", "d"]
 
 
-async def test_failing_requests_keep_no_connection(service: FastAPI) -> None:
+async def test_failing_requests_keep_no_connection(service: FastAPI, caller: AsyncClient) -> None:
     @service.post("/tests/shelves")
     async def create_shelf(session: SessionDep) -> None:
         await session.execute(select(1))
         raise ShelfFull("There is no room.")
 
-    async with connect(service) as client:
-        for _ in range(10):
-            await asyncio.gather(*(client.post("/tests/shelves") for _ in range(10)))
-        assert pool(service).checkedout() == 0
+    for _ in range(10):
+        await asyncio.gather(*(caller.post("/tests/shelves") for _ in range(10)))
+
+    assert pool(service).checkedout() == 0
 
 
-async def test_a_read_only_session_cannot_write(service: FastAPI, labels: Labels) -> None:
+async def test_a_read_only_session_cannot_write(service: FastAPI, caller: AsyncClient, labels: Labels) -> None:
     @service.get("/tests/shelves/export")
     async def export_shelves(session: ReadSessionDep) -> None:
         session.add(Shelf(label="a"))
         await session.commit()
 
-    async with connect(service) as client:
-        response = await client.get("/tests/shelves/export")
+    response = await caller.get("/tests/shelves/export")
 
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert await labels() == []
 
 
-async def test_after_a_read_only_session_the_connection_can_write_again(service: FastAPI, labels: Labels) -> None:
+async def test_after_a_read_only_session_the_connection_can_write_again(
+    service: FastAPI, caller: AsyncClient, labels: Labels
+) -> None:
     @service.get("/tests/shelves")
     async def list_shelves(session: ReadSessionDep) -> int:
         return len((await session.scalars(select(Shelf))).all())
@@ -389,17 +386,18 @@ async def test_after_a_read_only_session_the_connection_can_write_again(service:
     async def create_shelf(session: SessionDep) -> None:
         session.add(Shelf(label="a"))
 
-    async with connect(service) as client:
-        before = await client.get("/tests/shelves")
-        created = await client.post("/tests/shelves")
-        after = await client.get("/tests/shelves")
-        assert pool(service).checkedin() == 1
+    before = await caller.get("/tests/shelves")
+    created = await caller.post("/tests/shelves")
+    after = await caller.get("/tests/shelves")
 
+    assert pool(service).checkedin() == 1
     assert created.is_success
     assert (before.json(), after.json()) == (0, 1)
 
 
-async def test_a_read_only_session_lives_as_long_as_the_stream(service: FastAPI, labels: Labels) -> None:
+async def test_a_read_only_session_lives_as_long_as_the_stream(
+    service: FastAPI, caller: AsyncClient, labels: Labels
+) -> None:
     @service.get("/tests/shelves/export")
     async def export_shelves(session: ReadSessionDep) -> StreamingResponse:
         async def lines() -> AsyncGenerator[str]:
@@ -408,8 +406,7 @@ async def test_a_read_only_session_lives_as_long_as_the_stream(service: FastAPI,
 
         return StreamingResponse(lines())
 
-    async with connect(service) as client:
-        response = await client.get("/tests/shelves/export")
-        assert pool(service).checkedout() == 0
+    response = await caller.get("/tests/shelves/export")
 
+    assert pool(service).checkedout() == 0
     assert response.text == "0\n1\n2\n"
