@@ -4,8 +4,10 @@
 """
 
 import argparse
+import functools
 import itertools
 import json
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -100,6 +102,36 @@ def identify(answers: Answers) -> str:
     on = [name for name in FEATURES if answers[name]]
     others = [f"{name}={value}" for name, value in answers.items() if name not in FEATURES]
     return "+".join([*(on or ["bare"]), *others])
+
+
+Toggle = tuple[Answers, Answers]
+"""The answers of a service, and those that an update gives it."""
+
+
+def identify_toggle(toggle: Toggle) -> str:
+    return "-".join(map(identify, toggle))
+
+
+def few() -> Iterator[Toggle]:
+    """Yield one feature and two features on from BARE, and off from FULL."""
+    for number in (1, 2):
+        for names in itertools.combinations(FEATURES, number):
+            yield BARE, functools.reduce(with_needs, names, BARE)
+            yield FULL, functools.reduce(without, names, FULL)
+
+
+FEW: Sequence[Toggle] = list({identify_toggle(toggle): toggle for toggle in few()}.values())
+EVERY: Sequence[Toggle] = [
+    (answers, without(answers, name) if answers[name] else with_needs(answers, name))
+    for answers in ALL
+    for name in FEATURES
+]
+
+
+def drawn(seed: str) -> list[Toggle]:
+    """Return forty more toggles of any number of features, others for each seed."""
+    more = [toggle for toggle in itertools.permutations(ALL, 2) if toggle not in FEW]
+    return random.Random(seed).sample(more, min(40, len(more)))
 
 
 def absent_words(answers: Answers) -> set[str]:

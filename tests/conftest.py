@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from copier import run_copy
 from pytest_copie.plugin import Copie
 
-from tests.combinations import FULL, REPOSITORY, Answers, identify
+from tests.combinations import FULL, REPOSITORY, Answers, drawn, identify, identify_toggle
 from tests.postgresql import PostgreSQL
 from tests.suites import LOG
 
@@ -42,8 +43,20 @@ def pytest_configure(config: pytest.Config) -> None:
         number, _, shards = shard.partition("/")
         if not (number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards)):
             raise pytest.UsageError(f"--shard takes a part and a number of parts, like 2/4, not {shard!r}.")
+    # The processes that share the tests inherit it.
+    os.environ.setdefault("TOGGLE_SEED", str(random.randrange(10**6)))
 
 
+def pytest_report_header() -> str:
+    return f"toggles drawn with TOGGLE_SEED={os.environ['TOGGLE_SEED']}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "drawn" in metafunc.fixturenames:
+        metafunc.parametrize("drawn", drawn(os.environ["TOGGLE_SEED"]), ids=identify_toggle)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if shard := config.getoption("--shard"):
         number, _, shards = shard.partition("/")

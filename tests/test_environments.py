@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,9 +14,10 @@ import pytest
 from uv import find_uv_bin
 
 from tests.combinations import BARE, EACH, FULL, identify, unique
-from tests.conftest import Commit, Render
+from tests.conftest import Commit, Copy, Render
 from tests.postgresql import PostgreSQL
 from tests.serving import STOPPED, get, run, served
+from tests.test_update import live_in, update
 
 UV = find_uv_bin()
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
@@ -122,6 +124,24 @@ def test_a_wrong_setting_is_named_and_ends_the_start(service: Path) -> None:
     assert process.returncode == 78
     assert process.stderr.startswith("ServerSettings port: ")
     assert process.stderr.count("\n") == 1
+
+
+def test_what_is_to_be_done_after_an_update_makes_the_service_whole(copy: Copy, commit: Commit) -> None:
+    service = copy("service", BARE)
+    live_in(service)
+    run(service, UV, "lock", "--quiet", "--python", PYTHONS[0], check=True)
+    commit(service)
+    update(service, FULL)
+    notes = run(service, UV, "run", "poe", "-q", "upgrade-notes", check=True)
+
+    commands = notes.stdout.partition("\nTo do")[2].splitlines()[1:]
+    done = [run(service, UV, *shlex.split(command)[1:]) for command in commands if command]
+    commit(service)
+    clean = run(service, UV, "run", "--locked", "poe", "-q", "alembic", "check")
+
+    assert [process.stderr for process in done if process.returncode] == []
+    assert [command.split()[-1] for command in commands if command] == ["lock", 'template"', "migrate", "check"]
+    assert clean.returncode == 0, clean.stderr
 
 
 def test_without_a_database_none_of_its_libraries_is_installed(service: Path) -> None:

@@ -1,18 +1,17 @@
 """A service takes later versions of the template and other answers, as if it had been rendered with them."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from copier import run_recopy, run_update
+from copier import run_copy, run_update
 
-from tests.combinations import ALL, BARE, FEATURES, FULL, Answers, identify, valid, without
-from tests.conftest import Commit, Copy, Suite
+from tests.combinations import EVERY, FEATURES, FEW, FULL, Answers, Toggle, identify, identify_toggle, without
+from tests.conftest import Commit, Copy, Render, Suite
 from tests.serving import SUITE, run
-
-TOGGLES = [(before, after) for before in ALL for name in FEATURES if valid(after := {**before, name: not before[name]})]
 
 
 def update(service: Path, answers: Answers | None = None, *, version: str | None = None) -> None:
@@ -34,22 +33,12 @@ def tree(service: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize(("before", "after"), TOGGLES, ids=identify)
-def test_a_toggle_gives_what_a_fresh_copy_gives(copy: Copy, before: Answers, after: Answers) -> None:
-    service = copy("service", before)
-
-    update(service, after)
-
-    assert tree(service) == tree(copy("fresh", after))
-    folders = [path for path in service.rglob("*") if path.is_dir() and ".git" not in path.parts]
-    assert [path for path in folders if not any(path.iterdir())] == []
-
-
 OWN_PACKAGE = '''"""Orders."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Query
+from packaging.version import Version
 from pydantic import PositiveInt
 from pydantic_settings import SettingsConfigDict
 
@@ -66,8 +55,8 @@ router = APIRouter(prefix="/orders", tags=["orders"])
 
 
 @router.get("")
-async def list_orders(number: Annotated[int, Query()] = 1) -> list[int]:
-    return [number]
+async def list_orders(since: Annotated[str, Query()] = "1.0") -> list[int]:
+    return list(Version(since).release)
 
 
 def install(app: FastAPI) -> None:
@@ -141,12 +130,47 @@ def live_in(service: Path, *, like: Path | None = None) -> None:
         (service / DELETED).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize(("before", "after"), [*TOGGLES, (BARE, FULL), (FULL, BARE)], ids=identify)
-def test_a_toggle_in_a_lived_in_service_gives_a_fresh_copy_and_the_edits(
-    copy: Copy, commit: Commit, suite: Suite, before: Answers, after: Answers
-) -> None:
+@pytest.fixture(scope="session")
+def original(template: Path, tmp_path_factory: pytest.TempPathFactory, commit: Commit) -> Render:
+    """Render and commit a service once for all tests, from a template that stays as it is."""
+    release = tmp_path_factory.mktemp("release") / "copier-fastapi"
+    shutil.copytree(template, release)
+    commit(release, tag="1.0.0")
+    services: dict[str, Path] = {}
+
+    def once(answers: Answers) -> Path:
+        name = identify(answers)
+        if name not in services:
+            services[name] = tmp_path_factory.mktemp("original") / "service"
+            run_copy(str(release), services[name], data=dict(answers), defaults=True, unsafe=True, quiet=True)
+            commit(services[name])
+        return services[name]
+
+    return once
+
+
+@pytest.fixture
+def copy(original: Render, tmp_path: Path) -> Copy:
+    return lambda name, answers: shutil.copytree(original(answers), tmp_path / name)
+
+
+def prove_untouched(copy: Copy, toggle: Toggle) -> None:
+    """Prove that a service as it was rendered becomes a fresh copy."""
+    before, after = toggle
+    service = copy("untouched", before)
+
+    update(service, after)
+
+    assert tree(service) == tree(copy("expected", after))
+    folders = [path for path in service.rglob("*") if path.is_dir() and ".git" not in path.parts]
+    assert [path for path in folders if not any(path.iterdir())] == []
+
+
+def prove_lived_in(copy: Copy, commit: Commit, toggle: Toggle) -> Path:
+    """Prove that a service that somebody lives in becomes a fresh copy with the edits, and return it."""
+    before, after = toggle
     service, fresh = copy("service", before), copy("fresh", after)
-    live_in(fresh, like=copy("untouched", before))
+    live_in(fresh, like=service)
     live_in(service)
     commit(service)
 
@@ -154,11 +178,34 @@ def test_a_toggle_in_a_lived_in_service_gives_a_fresh_copy_and_the_edits(
 
     assert tree(service) == tree(fresh)
     assert [path.name for path in service.rglob("*.rej")] == []
-    if after["database"]:
+    return service
+
+
+def prove_working(service: Path, suite: Suite) -> None:
+    """Prove that a service passes its suite with the migration that its owner writes after an update."""
+    if (service / "migrations" / "env.py").exists():
         written = run(service, sys.executable, "-m", "poethepoet", "-q", "migration", "what the answers changed")
         assert written.returncode == 0, written.stderr
     code, output = suite(service)
     assert code == 0, output
+
+
+@pytest.mark.parametrize("toggle", FEW, ids=identify_toggle)
+def test_one_or_two_features_come_or_go(copy: Copy, commit: Commit, suite: Suite, toggle: Toggle) -> None:
+    prove_untouched(copy, toggle)
+    prove_working(prove_lived_in(copy, commit, toggle), suite)
+
+
+def test_any_features_come_and_go(copy: Copy, commit: Commit, drawn: Toggle) -> None:
+    prove_untouched(copy, drawn)
+    prove_lived_in(copy, commit, drawn)
+
+
+@pytest.mark.every_toggle
+@pytest.mark.parametrize("toggle", EVERY, ids=identify_toggle)
+def test_each_feature_comes_and_goes_wherever_it_may(copy: Copy, commit: Commit, suite: Suite, toggle: Toggle) -> None:
+    prove_untouched(copy, toggle)
+    prove_working(prove_lived_in(copy, commit, toggle), suite)
 
 
 @pytest.mark.parametrize("name", FEATURES)
@@ -173,40 +220,6 @@ def test_off_and_on_again_is_as_if_nothing_had_been(copy: Copy, commit: Commit, 
     update(service, FULL)
 
     assert tree(service) == tree(fresh)
-
-
-def test_a_later_version_arrives(copy: Copy, release: Path, commit: Commit) -> None:
-    service = copy("service", FULL)
-    page = release / "template" / "docs" / "logs.md"
-    page.write_text(page.read_text("utf-8") + "\nOne more sentence.\n", "utf-8")
-    commit(release, tag="1.1.0")
-
-    update(service)
-
-    assert "One more sentence." in (service / "docs" / "logs.md").read_text("utf-8")
-
-
-def test_the_history_of_migrations_is_never_touched(copy: Copy, release: Path, commit: Commit) -> None:
-    service = copy("service", FULL)
-    versions = service / "migrations" / "versions"
-    first = versions / "0001_initial.py"
-    first.write_text(f"{first.read_text('utf-8')}\n# the owner's line\n", "utf-8")
-    (versions / "0002_own.py").write_text("# the owner's own\n", "utf-8")
-    commit(service)
-    before = {path.name: path.read_text("utf-8") for path in versions.iterdir()}
-    shipped = release / "template" / "migrations" / "versions"
-    (shipped / "0001_initial.py").write_text("# changed\n", "utf-8")
-    (shipped / "0003_more.py").write_text("# added\n", "utf-8")
-    commit(release, tag="1.1.0")
-
-    update(service)
-    commit(service)
-    updated = {path.name: path.read_text("utf-8") for path in versions.iterdir()}
-    run_recopy(service, defaults=True, overwrite=True, unsafe=True, quiet=True)
-    recopied = {path.name: path.read_text("utf-8") for path in versions.iterdir()}
-
-    assert updated == before
-    assert {name: recopied[name] for name in before} == before
 
 
 def test_without_a_database_the_history_stays_and_nothing_reads_it(copy: Copy) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from copier import run_recopy
 
-from tests.combinations import BARE, EACH, FULL, Answers, identify, unique
+from tests.combinations import BARE, EACH, FULL, Answers, identify, unique, without
 from tests.conftest import Commit, Copy
 from tests.test_update import live_in, tree, update
 
@@ -71,17 +72,25 @@ VERSIONS: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.fixture
+def evolve(release: Path, commit: Commit) -> Callable[[], None]:
+    def evolve() -> None:
+        for version, change_something in VERSIONS.items():
+            change_something(release)
+            commit(release, tag=version)
+
+    return evolve
+
+
 @pytest.mark.parametrize("answers", unique([BARE, *EACH, FULL]), ids=identify)
 def test_a_lived_in_service_is_upgraded_to_a_fresh_copy_and_the_edits(
-    copy: Copy, release: Path, commit: Commit, answers: Answers
+    copy: Copy, commit: Commit, evolve: Callable[[], None], answers: Answers
 ) -> None:
     at_once, one_by_one = copy("at_once", answers), copy("one_by_one", answers)
     for service in (at_once, one_by_one):
         live_in(service)
         commit(service)
-    for version, evolve in VERSIONS.items():
-        evolve(release)
-        commit(release, tag=version)
+    evolve()
     fresh = copy("fresh", answers)
     live_in(fresh)
 
@@ -93,3 +102,54 @@ def test_a_lived_in_service_is_upgraded_to_a_fresh_copy_and_the_edits(
     assert tree(at_once) == tree(fresh)
     assert tree(one_by_one) == tree(fresh)
     assert not (fresh / "app" / "greetings").exists()
+
+
+def test_features_come_and_go_while_versions_pass(copy: Copy, commit: Commit, evolve: Callable[[], None]) -> None:
+    service, between = copy("service", FULL), copy("between", without(FULL, "samples"))
+    live_in(service)
+    commit(service)
+    evolve()
+    fresh = copy("fresh", FULL)
+    live_in(fresh, like=between)
+
+    update(service, without(FULL, "samples"), version="1.2.0")
+    commit(service)
+    update(service, version="2.0.0")
+    commit(service)
+    update(service, {"samples": True})
+
+    assert tree(service) == tree(fresh)
+
+
+def test_a_later_version_arrives(copy: Copy, release: Path, commit: Commit) -> None:
+    service = copy("service", FULL)
+    page = release / "template" / "docs" / "logs.md"
+    page.write_text(page.read_text("utf-8") + "\nOne more sentence.\n", "utf-8")
+    commit(release, tag="1.1.0")
+
+    update(service)
+
+    assert "One more sentence." in (service / "docs" / "logs.md").read_text("utf-8")
+
+
+def test_the_history_of_migrations_is_never_touched(copy: Copy, release: Path, commit: Commit) -> None:
+    service = copy("service", FULL)
+    versions = service / "migrations" / "versions"
+    first = versions / "0001_initial.py"
+    first.write_text(f"{first.read_text('utf-8')}\n# the owner's line\n", "utf-8")
+    (versions / "0002_own.py").write_text("# the owner's own\n", "utf-8")
+    commit(service)
+    before = {path.name: path.read_text("utf-8") for path in versions.iterdir()}
+    shipped = release / "template" / "migrations" / "versions"
+    (shipped / "0001_initial.py").write_text("# changed\n", "utf-8")
+    (shipped / "0003_more.py").write_text("# added\n", "utf-8")
+    commit(release, tag="1.1.0")
+
+    update(service)
+    commit(service)
+    updated = {path.name: path.read_text("utf-8") for path in versions.iterdir()}
+    run_recopy(service, defaults=True, overwrite=True, unsafe=True, quiet=True)
+    recopied = {path.name: path.read_text("utf-8") for path in versions.iterdir()}
+
+    assert updated == before
+    assert {name: recopied[name] for name in before} == before
