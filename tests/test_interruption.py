@@ -1,0 +1,95 @@
+"""What a copy or an update leaves behind when it is stopped in the middle, a repeated command mends."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.combinations import BARE, FULL, REPOSITORY
+from tests.conftest import Copy, Render
+from tests.serving import run
+from tests.test_combinations import texts
+from tests.test_command_line import COPY, UPDATE, copier
+from tests.test_update import tree
+
+RECIPE = re.findall(
+    r"^\| an update was interrupted.* \| `(.+?)`",
+    (REPOSITORY / "docs" / "updating.md").read_text("utf-8"),
+    re.MULTILINE,
+)[0]
+
+
+def stopped(folder: Path, arguments: tuple[str, ...], sign: signal.Signals, when: Callable[[], bool]) -> None:
+    """Send Copier a signal as soon as the condition holds."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "copier", *arguments], cwd=folder, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+    ) as process:
+        while not when():
+            assert process.poll() is None, "it was through before it could be stopped"
+            time.sleep(0.001)
+        process.send_signal(sign)
+
+
+def count(folder: Path) -> int:
+    return sum(path.is_file() and ".git" not in path.parts for path in folder.rglob("*"))
+
+
+TENTHS = [
+    *((signal.SIGKILL, tenth) for tenth in range(10)),
+    *((signal.SIGTERM, tenth) for tenth in (0, 5)),
+    *((signal.SIGINT, tenth) for tenth in (0, 5)),
+]
+
+
+@pytest.mark.parametrize(("sign", "tenth"), TENTHS)
+def test_a_copy_is_mended_by_another(
+    render: Render, template: Path, tmp_path: Path, sign: signal.Signals, tenth: int
+) -> None:
+    whole, service = render(FULL), tmp_path / "service"
+    files = len(texts(whole)) * tenth // 10
+    stopped(tmp_path, (*COPY, str(template), "service"), sign, lambda: count(service) > files)
+
+    repeated = copier(tmp_path, *COPY, "--overwrite", str(template), "service")
+
+    assert repeated.returncode == 0, repeated.stderr
+    assert texts(service) == texts(whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["service"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sign", "tenth"),
+    [
+        (BARE, FULL, signal.SIGKILL, 0),
+        (BARE, FULL, signal.SIGKILL, 3),
+        (BARE, FULL, signal.SIGKILL, 6),
+        (BARE, FULL, signal.SIGKILL, 9),
+        (BARE, FULL, signal.SIGTERM, 5),
+        (FULL, BARE, signal.SIGKILL, 0),
+        (FULL, BARE, signal.SIGTERM, 5),
+    ],
+)
+def test_an_update_is_undone_as_documented_and_repeated(
+    copy: Copy, before: dict[str, bool], after: dict[str, bool], sign: signal.Signals, tenth: int
+) -> None:
+    service, fresh = copy("service", before), copy("fresh", after)
+    first, last = count(service), count(fresh)
+    answers = [option for name, answer in after.items() for option in ("-d", f"{name}={answer}")]
+    stopped(
+        service,
+        (*UPDATE, "-r", ":current:", *answers),
+        sign,
+        lambda: abs(count(service) - first) > abs(last - first) * tenth // 10,
+    )
+
+    refused = copier(service, *UPDATE, "-r", ":current:", *answers)
+    run(service, "sh", "-c", RECIPE, check=True)
+    repeated = copier(service, *UPDATE, "-r", ":current:", *answers)
+
+    assert "dirty" in refused.stderr
+    assert repeated.returncode == 0, repeated.stderr
+    assert tree(service) == tree(fresh)
