@@ -17,11 +17,8 @@ from tests.test_combinations import texts
 from tests.test_command_line import COPY, UPDATE, copier
 from tests.test_update import tree
 
-RECIPE = re.findall(
-    r"^\| an update was interrupted.* \| `(.+?)`",
-    (REPOSITORY / "docs" / "updating.md").read_text("utf-8"),
-    re.MULTILINE,
-)[0]
+PAGE = (REPOSITORY / "docs" / "updating.md").read_text("utf-8")
+(RECIPE,) = re.findall(r"^\| an update was interrupted.* \| `(.+?)`", PAGE, re.MULTILINE)
 
 
 def stopped(folder: Path, arguments: tuple[str, ...], sign: signal.Signals, when: Callable[[], bool]) -> None:
