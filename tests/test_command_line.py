@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.combinations import BARE, FULL, SETTINGS
-from tests.conftest import Commit, Copy
+from tests.conftest import Commit, Copy, Render
+from tests.test_combinations import texts
 from tests.test_update import tree
 
 
@@ -36,7 +37,10 @@ def test_a_folder_that_holds_something_else_is_left_alone(release: Path, tmp_pat
     assert state(folder)["README.md"] == b"mine\n"
 
 
-@pytest.mark.parametrize("name", ["my service", "dïenst", "o'neill", 'a "quoted" name', "sub/folder/service"])
+NAMES = ["my service", "dïenst", "o'neill", 'a "quoted" name', "sub/folder/service", "/".join(["long" * 12] * 5)]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_service_may_lie_anywhere(release: Path, tmp_path: Path, commit: Commit, name: str) -> None:
     copied = copier(tmp_path, *COPY, str(release), name)
     service = tmp_path / name
@@ -45,6 +49,57 @@ def test_a_service_may_lie_anywhere(release: Path, tmp_path: Path, commit: Commi
 
     assert (copied.returncode, updated.returncode) == (0, 0), copied.stderr + updated.stderr
     assert not (service / "app" / "rates").exists()
+
+
+def test_a_service_may_lie_behind_a_link(template: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "service").symlink_to("disk")
+
+    copied = copier(tmp_path, *COPY, str(template), "service")
+
+    assert copied.returncode == 0, copied.stderr
+    assert (tmp_path / "disk" / "pyproject.toml").exists()
+
+
+def test_no_two_files_differ_in_case_alone(render: Render) -> None:
+    names = [name.casefold() for name in texts(render(FULL))]
+
+    assert len(names) == len(set(names))
+
+
+def test_a_full_disk_leaves_no_half_service(template: Path, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+
+    run = subprocess.run(
+        [sys.executable, "-m", "copier", *COPY, str(template), "service"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000)),  # bytes in a file
+    )
+
+    assert run.returncode == 1
+    assert "File too large" in run.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+CHECKOUTS = {
+    "worktree": "git worktree add --quiet ../other",
+    "detached": "git clone --quiet . ../other && git -C ../other checkout --quiet --detach",
+    "shallow": 'git clone --quiet --depth 1 "file://$PWD" ../other',
+    "submodule": 'git init --quiet .. && git -C .. -c protocol.file.allow=always submodule add --quiet "$PWD" other',
+}
+
+
+@pytest.mark.parametrize("kind", CHECKOUTS)
+def test_any_checkout_can_be_updated(copy: Copy, tmp_path: Path, kind: str) -> None:
+    subprocess.run(["sh", "-c", CHECKOUTS[kind]], cwd=copy("service", BARE), check=True)
+
+    run = copier(tmp_path / "other", *UPDATE, "-r", ":current:", "-d", "samples=true")
+
+    assert run.returncode == 0, run.stderr
+    assert tree(tmp_path / "other") == tree(copy("fresh", {**BARE, "samples": True}))
 
 
 def test_work_that_is_not_committed_is_not_mixed_with_an_update(copy: Copy) -> None:

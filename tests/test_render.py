@@ -204,6 +204,23 @@ def test_the_image_follows_the_rules_of_hadolint(render: Render) -> None:
     assert run.returncode == 0, run.stdout
 
 
+def test_no_file_can_be_executed_and_none_is_a_link() -> None:
+    listing = subprocess.check_output(["git", "ls-files", "--stage", "template"], cwd=REPOSITORY, text=True)
+
+    assert {line.split()[0] for line in listing.splitlines()} == {"100644"}
+
+
+def test_no_secret_is_in_it(render: Render) -> None:
+    values = re.compile(r"^ *\w*(?:password|secret|token|key)\w*[=:] *(\S+)", re.IGNORECASE | re.MULTILINE)
+    found = {
+        value
+        for name in (".copier-answers.yml", ".env.example", "compose.yaml")
+        for value in values.findall((render(FULL) / name).read_text("utf-8"))
+    }
+
+    assert found == {"&password", "*password"}
+
+
 def test_the_links_of_the_documents_lead_somewhere(render: Render) -> None:
     for answers in (BARE, FULL):
         for page in render(answers).rglob("*.md"):
