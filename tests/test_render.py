@@ -12,6 +12,7 @@ import yaml
 from extensions.context import QUESTIONS
 from tests.combinations import BARE, FULL, REPOSITORY
 from tests.conftest import Render
+from tests.test_combinations import texts
 
 TEMPLATE = REPOSITORY / "template"
 
@@ -123,10 +124,34 @@ def test_every_package_has_its_tests_and_its_page_under_the_same_word() -> None:
         assert (TEMPLATE / "docs" / f"{name}.md").is_file(), name
 
 
-def test_scripts_and_anchors_are_where_an_owner_looks(render: Render) -> None:
-    for answers in (BARE, FULL):
-        for name in ("pyproject.toml", "compose.yaml", ".env.example", "README.md", ".github/workflows/ci.yml"):
-            assert "this service" in (render(answers) / name).read_text("utf-8"), name
+# how often `features` and `this service` stand in a file: what an owner writes, and what an update merges, holds on to them
+ANCHORS = {
+    ".dockerignore": (1, 1),
+    ".env.example": (1, 1),
+    ".github/workflows/ci.yml": (1, 2),
+    ".github/workflows/template.yml": (0, 1),
+    ".gitignore": (1, 1),
+    ".gitlab-ci.yml": (2, 3),
+    ".pre-commit-config.yaml": (1, 1),
+    "README.md": (0, 1),
+    "compose.yaml": (2, 2),
+    "docs/README.md": (1, 1),
+    "pyproject.toml": (3, 4),
+    "tests/conftest.py": (1, 1),
+}
+
+
+def test_the_anchors_are_permanent(render: Render) -> None:
+    for answers in (BARE, FULL, {**BARE, "ci": "gitlab"}):
+        files = {name: text for name, text in texts(render(answers)).items() if name in ANCHORS}
+        found = {
+            name: tuple(
+                len(re.findall(rf"^ *(?:#|<!--) {anchor}(?: -->)?$", text, re.MULTILINE))
+                for anchor in ("features", "this service")
+            )
+            for name, text in files.items()
+        }
+        assert found == {name: ANCHORS[name] for name in files}
 
 
 @pytest.mark.parametrize("license", QUESTIONS["license"]["choices"])

@@ -72,6 +72,7 @@ def below(anchor: str, *lines: str, occurrence: int = 1) -> Edit:
 
     def edit(text: str) -> str:
         parts = text.split(f"{anchor}\n")
+        assert len(parts) > occurrence, f"{anchor!r} is missing"
         head, tail = f"{anchor}\n".join(parts[:occurrence]), f"{anchor}\n".join(parts[occurrence:])
         return f"{head}{anchor}\n" + "".join(f"{line}\n" for line in lines) + tail
 
