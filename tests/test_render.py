@@ -124,7 +124,7 @@ def test_every_package_has_its_tests_and_its_page_under_the_same_word() -> None:
         assert (TEMPLATE / "docs" / f"{name}.md").is_file(), name
 
 
-# how often `features` and `this service` stand in a file: what an owner writes, and what an update merges, holds on to them
+# how often `features` and `this service` stand in a file: owners and updates hold on to them
 ANCHORS = {
     ".dockerignore": (1, 1),
     ".env.example": (1, 1),
