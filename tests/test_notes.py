@@ -12,7 +12,7 @@ from tests.combinations import BARE, FULL, without
 from tests.conftest import Commit, Copy
 from tests.serving import run
 from tests.test_update import live_in, update
-from tests.test_upgrade import VERSIONS, change
+from tests.test_upgrade import VERSIONS, change, move_a_file
 
 NOTES = [sys.executable, "-m", "poethepoet", "-q", "upgrade-notes"]
 MIGRATE = ['uv run poe migration "update from the template"', "uv run poe migrate"]
@@ -110,6 +110,19 @@ def test_the_news_are_those_of_the_versions_crossed(copy: Copy, release: Path, c
     assert said["Dependencies"] == ["~ orjson >=3.13 -> >=3.13.1", "+ packaging >=25"]
     assert said["To"] == ["uv lock", "uv run poe check"]
     assert "`samples`: better in 1.1.0." in notes(toggled)["News"]
+
+
+def test_an_edited_file_that_moves_is_named(copy: Copy, release: Path, commit: Commit) -> None:
+    service = copy("service", BARE)
+    change(service, "docs/logs.md", "# Logs", "# Our logs")
+    commit(service)
+    move_a_file(release)
+    commit(release, tag="2.0.0")
+
+    update(service)
+
+    assert notes(service)["Gone"] == ["docs/logs.md"]
+    assert (service / "docs" / "logging.md").exists()
 
 
 def test_they_can_be_read_again_later_and_for_several_updates(copy: Copy, commit: Commit) -> None:

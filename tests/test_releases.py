@@ -10,7 +10,8 @@ import pytest
 import yaml
 from copier import run_copy
 
-from tests.combinations import BARE, FULL, REPOSITORY, Answers, identify
+from extensions.context import QUESTIONS
+from tests.combinations import BARE, FEATURES, FULL, REPOSITORY, Answers, identify
 from tests.conftest import Commit, Suite
 from tests.test_update import live_in, prove_working, tree, update
 
@@ -64,6 +65,12 @@ def history(template: Path, tmp_path_factory: pytest.TempPathFactory, commit: Co
 
 def questions(version: str) -> set[str]:
     return set(yaml.safe_load(git("show", f"{RELEASES[version]}:copier.yml")))
+
+
+def test_a_later_feature_is_off_where_a_service_lives() -> None:
+    later = {name for name in FEATURES if name not in questions(list(RELEASES)[0])}
+
+    assert {name: QUESTIONS[name]["default"] for name in later} == dict.fromkeys(later, False)
 
 
 @pytest.mark.parametrize("answers", [BARE, FULL], ids=identify)
