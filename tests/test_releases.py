@@ -68,7 +68,7 @@ def questions(version: str) -> set[str]:
 
 
 def test_a_later_feature_is_off_where_a_service_lives() -> None:
-    later = {name for name in FEATURES if name not in questions(list(RELEASES)[0])}
+    later = {name for name in FEATURES if name not in questions(next(iter(RELEASES)))}
 
     assert {name: QUESTIONS[name]["default"] for name in later} == dict.fromkeys(later, False)
 
