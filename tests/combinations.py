@@ -129,9 +129,11 @@ EVERY: Sequence[Toggle] = [
 
 
 def drawn(seed: str) -> list[Toggle]:
-    """Return forty more toggles of any number of features, others for each seed."""
-    more = [toggle for toggle in itertools.permutations(ALL, 2) if toggle not in FEW]
-    return random.Random(seed).sample(more, min(40, len(more)))
+    """Return up to forty more toggles of any number of features, others for each seed."""
+    count = len(ALL)
+    numbers = random.Random(seed).sample(range(count**2), min(40, count**2))
+    toggles = [(ALL[number // count], ALL[number % count]) for number in numbers]
+    return [(before, after) for before, after in toggles if before != after and (before, after) not in FEW]
 
 
 def absent_words(answers: Answers) -> set[str]:

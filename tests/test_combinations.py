@@ -68,6 +68,7 @@ def test_no_trace_of_the_template_is_left(render: Render, answers: Answers) -> N
         assert not re.search(r"[ \t]$", text, re.MULTILINE), name
         assert "\n\n\n\n" not in text, name
         assert name.endswith((".py", ".md", ".mako")) or "\n\n\n" not in text, name
+        assert not name.endswith(".toml") or not re.search(r"[^\n]\n\[", text), name
     assert [path for path in render(answers).rglob("*") if path.is_dir() and not any(path.iterdir())] == []
 
 

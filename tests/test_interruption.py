@@ -1,5 +1,6 @@
 """What a copy or an update leaves behind when it is stopped in the middle, a repeated command mends."""
 
+import os
 import re
 import signal
 import subprocess
@@ -22,18 +23,25 @@ PAGE = (REPOSITORY / "docs" / "updating.md").read_text("utf-8")
 
 
 def stopped(folder: Path, arguments: tuple[str, ...], sign: signal.Signals, when: Callable[[], bool]) -> None:
-    """Send Copier a signal as soon as the condition holds."""
+    """Send Copier a signal as soon as the condition holds; its temporary folders stay beside the service."""
+    temporary = folder.parent / "temporary"
+    temporary.mkdir()
     with subprocess.Popen(
-        [sys.executable, "-m", "copier", *arguments], cwd=folder, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "copier", *arguments],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
     ) as process:
         while not when():
-            assert process.poll() is None, "it was through before it could be stopped"
+            assert process.poll() is None
             time.sleep(0.001)
         process.send_signal(sign)
+    assert process.returncode != 0, "it was through before it could be stopped"
 
 
 def count(folder: Path) -> int:
-    return sum(path.is_file() and ".git" not in path.parts for path in folder.rglob("*"))
+    return sum(len(names) for path, _, names in os.walk(folder) if ".git" not in Path(path).parts)
 
 
 TENTHS = [
@@ -47,15 +55,16 @@ TENTHS = [
 def test_a_copy_is_mended_by_another(
     render: Render, template: Path, tmp_path: Path, sign: signal.Signals, tenth: int
 ) -> None:
-    whole, service = render(FULL), tmp_path / "service"
-    files = len(texts(whole)) * tenth // 10
-    stopped(tmp_path, (*COPY, str(template), "service"), sign, lambda: count(service) > files)
+    whole, folder = render(FULL), tmp_path / "work"
+    folder.mkdir()
+    service, files = folder / "service", len(texts(whole)) * tenth // 10
+    stopped(folder, (*COPY, str(template), "service"), sign, lambda: count(service) > files)
 
-    repeated = copier(tmp_path, *COPY, "--overwrite", str(template), "service")
+    repeated = copier(folder, *COPY, "--overwrite", str(template), "service")
 
     assert repeated.returncode == 0, repeated.stderr
     assert texts(service) == texts(whole)
-    assert [path.name for path in tmp_path.iterdir()] == ["service"]
+    assert [path.name for path in folder.iterdir()] == ["service"]
 
 
 @pytest.mark.parametrize(

@@ -37,19 +37,20 @@ def test_what_goes_with_a_feature_is_named_and_what_was_edited_comes_back(copy: 
     service = copy("service", FULL)
     live_in(service)
     change(service, "app/items/models.py", "String(100)", "String(80)")
-    (service / "app" / "items" / "discounts.py").write_text('"""Discounts."""\n', "utf-8")
+    for name in ("app/items/discounts.py", "tests/items/test_discounts.py"):
+        (service / name).write_text('"""Discounts."""\n', "utf-8")
     commit(service)
 
     update(service, without(FULL, "samples"))
 
     said = notes(service)
     assert said == {
-        "Since": [],
+        "From": [],
         "Version": ["~ samples true -> false"],
         "Settings": ["- RATES_FRANKFURTER_URL", "- RATES_ER_API_URL", "- RATES_TIMEOUT"],
         "Tables": ["- items"],
         "Gone": ["app/items/models.py", "app/items/schemas.py", "app/rates/service.py"],
-        "Left": ["app/items/discounts.py"],
+        "Left": ["app/items/discounts.py", "tests/items/test_discounts.py"],
         "To": [*MIGRATE, "uv run poe check"],
     }
     subprocess.run(["git", "restore", "--source", head(service), "--", *said["Gone"]], cwd=service, check=True)
@@ -67,7 +68,7 @@ def test_what_comes_with_a_feature_is_named(copy: Copy) -> None:
     assert "+ alembic >=1.20.1" in said["Dependencies"]
     assert said["Tables"] == ["+ items app/items/models.py"]
     assert said["To"] == ["uv lock", *MIGRATE, "uv run poe check"]
-    assert said.keys() == {"Since", "Version", "Settings", "Dependencies", "Tables", "To"}
+    assert said.keys() == {"From", "Version", "Settings", "Dependencies", "Tables", "To"}
 
 
 def test_without_a_database_nothing_migrates(copy: Copy) -> None:
@@ -78,6 +79,27 @@ def test_without_a_database_nothing_migrates(copy: Copy) -> None:
     said = notes(service)
     assert said["Tables"] == ["- items"]
     assert said["To"] == ["uv lock", "uv run poe check"]
+
+
+def test_where_no_model_has_changed_nothing_migrates(copy: Copy) -> None:
+    service = copy("service", FULL)
+
+    update(service, {"ci": "gitlab", "description": "Counts what's there, " + "and then " * 15 + "it rests."})
+
+    said = notes(service)
+    assert said["To"] == ["uv run poe check"]
+    assert said["Version"][1].endswith("and then it rests.")
+
+
+def test_a_file_that_is_no_text_is_no_obstacle(copy: Copy, commit: Commit) -> None:
+    service = copy("service", FULL)
+    for name in ("app/items/models.py", "app/rates/schemas.py"):
+        (service / name).write_bytes(b"# caf\xe9\n" + (service / name).read_bytes())
+    commit(service)
+
+    update(service, without(FULL, "samples"))
+
+    assert notes(service)["Gone"] == ["app/items/models.py", "app/rates/schemas.py"]
 
 
 def test_a_file_made_from_answers_counts_as_edited_only_when_it_was(copy: Copy, commit: Commit) -> None:
@@ -96,8 +118,8 @@ def test_the_news_are_those_of_the_versions_crossed(copy: Copy, release: Path, c
     service, toggled = copy("service", BARE), copy("toggled", BARE)
     for version, evolve in VERSIONS.items():
         evolve(release)
-        entry = f"## {version}\n\n- Version {version}\n  has come.\n- `samples`: better in {version}.\n"
-        change(release, "CHANGELOG.md", "## Unreleased\n", f"## Unreleased\n\n{entry}")
+        entry = f"- Version {version}\n  has come.\n- `samples`: better in {version}.\n- `greetings`: new.\n"
+        change(release, "CHANGELOG.md", "## Unreleased\n", f"## Unreleased\n\n## {version}\n\n{entry}")
         commit(release, tag=version)
 
     update(service, version="1.2.0")
@@ -105,7 +127,12 @@ def test_the_news_are_those_of_the_versions_crossed(copy: Copy, release: Path, c
 
     said = notes(service)
     assert said["Version"] == ["~ _commit 1.0.0 -> 1.2.0", "+ greetings false"]
-    assert said["News"] == ["Version 1.2.0 has come.", "Version 1.1.0 has come."]
+    assert said["News"] == [
+        "Version 1.2.0 has come.",
+        "`greetings`: new.",
+        "Version 1.1.0 has come.",
+        "`greetings`: new.",
+    ]
     assert said["Settings"] == ["+ HEALTH_PAUSE 5"]
     assert said["Dependencies"] == ["~ orjson >=3.13 -> >=3.13.1", "+ packaging >=25"]
     assert said["To"] == ["uv lock", "uv run poe check"]
@@ -168,11 +195,13 @@ def test_a_service_in_a_folder_of_a_larger_repository_has_them_too(copy: Copy, c
     assert notes(service) == fresh
 
 
-def test_conflicts_come_first(copy: Copy, release: Path, commit: Commit) -> None:
-    service = copy("service", BARE)
+def test_conflicts_come_first(copy: Copy, release: Path, commit: Commit, tmp_path: Path) -> None:
+    copy("monorepo/service", BARE)
+    service = tmp_path / "monorepo" / "service"
+    shutil.rmtree(service / ".git")
     change(service, "docs/logs.md", "# Logs", "# Our logs")
     change(release, "template/docs/logs.md", "# Logs", "# All logs")
-    commit(service)
+    commit(tmp_path / "monorepo")
     commit(release, tag="1.1.0")
     update(service)
 
@@ -195,22 +224,39 @@ def test_without_the_template_they_say_what_is_missing(copy: Copy, release: Path
 
 
 @pytest.mark.parametrize(
-    ("source", "url"),
-    [("gh:acme/template", "https"), ("gl:acme/template", "https"), ("git+https://example.org/template", "https")],
+    ("source", "error"),
+    [
+        ("gh:acme/template", "transport 'https' not allowed"),
+        ("gl:acme/template", "transport 'https' not allowed"),
+        ("git+ssh://example.org/template", "transport 'ssh' not allowed"),
+    ],
 )
-def test_copiers_short_addresses_are_understood(copy: Copy, commit: Commit, source: str, url: str) -> None:
+def test_copiers_short_addresses_are_understood(copy: Copy, source: str, error: str) -> None:
     service = copy("service", BARE)
     change(service, ".copier-answers.yml", "_src_path: ", f"_src_path: {source}\n_was: ")
 
     said = run(service, *NOTES, variables={"GIT_ALLOW_PROTOCOL": "file"})
 
-    assert f"transport '{url}' not allowed" in said.stdout
+    assert error in said.stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "reason"), [([], "There has been no update yet."), (["v9"], "fatal: Needed a single revision")]
-)
-def test_where_there_is_nothing_to_compare_they_say_so(copy: Copy, arguments: list[str], reason: str) -> None:
-    asked = run(copy("service", BARE), *NOTES, *arguments)
+def asked(service: Path, *arguments: str) -> tuple[int, str, str]:
+    said = run(service, *NOTES, *arguments)
+    return said.returncode, said.stdout, said.stderr.strip()
 
-    assert (asked.returncode, asked.stdout, asked.stderr.strip()) == (1, "", reason)
+
+def test_where_there_is_nothing_to_compare_they_say_so(copy: Copy, commit: Commit, tmp_path: Path) -> None:
+    service = copy("service", BARE)
+    update(service, FULL)
+    commit(service)
+    shallow, left = tmp_path / "shallow", tmp_path / "left"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", service.as_uri(), str(shallow)], check=True)
+    shutil.copytree(service, left)
+    (left / ".copier-answers.yml").unlink()
+
+    assert asked(copy("fresh", BARE)) == (1, "", "There has been no update yet.")
+    assert asked(service, "v9") == (1, "", "fatal: Needed a single revision")
+    assert asked(shallow) == (1, "", "The history is not here: git fetch --unshallow")
+    assert asked(left) == (1, "", "There is no .copier-answers.yml to compare.")
+    shutil.rmtree(service / ".git")
+    assert asked(service)[2].startswith("fatal: not a git repository")

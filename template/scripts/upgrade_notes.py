@@ -10,20 +10,22 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 SERVICE = Path(__file__).parents[1]
 ANSWERS = ".copier-answers.yml"
 TABLE = re.compile(r'__tablename__ = "(\w+)"')
 # how Copier abbreviates the address of a template
-HOSTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/", "git+https:": "https:"}
+HOSTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/", "git+": ""}
 
 
 def git(*arguments: str, folder: Path = SERVICE, index: str | None = None) -> str:
     environment = {**os.environ, **({"GIT_INDEX_FILE": index} if index else {})}
     command = ["git", *arguments]
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=True)
+    run = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=True
+    )
     return run.stdout
 
 
@@ -40,19 +42,20 @@ class Tree:
         return git("cat-file", "blob", self.blobs[path], folder=self.folder) if path in self.blobs else ""
 
     def answers(self) -> dict[str, str]:
-        return dict(re.findall(r"^(\w+): (.+)$", self.read(ANSWERS), re.MULTILINE))
+        found = re.findall(r"^(\w+): (.+(?:\n +.+)*)", self.read(ANSWERS), re.MULTILINE)
+        return {name: " ".join(answer.split()).strip("'") for name, answer in found}
 
     def settings(self) -> dict[str, str]:
         return dict(re.findall(r"^([A-Z][A-Z0-9_]*)=(.*)$", self.read(".env.example"), re.MULTILINE))
 
     def dependencies(self) -> dict[str, str]:
         project = tomllib.loads(self.read("pyproject.toml"))
-        groups = [project["project"]["dependencies"], *project["dependency-groups"].values()]
+        groups = [project["project"]["dependencies"], *project.get("dependency-groups", {}).values()]
         found = [re.match(r"[\w.-]+", entry) for group in groups for entry in group if isinstance(entry, str)]
         return {name[0]: name.string[name.end() :] for name in found if name}
 
     def models(self) -> dict[str, str]:
-        return {path: self.read(path) for path in self.blobs if path.endswith("models.py")}
+        return {path: self.read(path) for path in self.blobs if re.fullmatch("app/(.+/)?models.py", path)}
 
     def tables(self) -> dict[str, str]:
         """Return the file of each table by the table's name."""
@@ -69,13 +72,14 @@ def working_tree() -> str:
 
 
 def before_and_after(revision: str = "") -> tuple[str, str]:
-    if revision:
-        return git("rev-parse", "--short", f"{revision}^{{commit}}").strip(), working_tree()
-    if git("status", "--porcelain", "--", ANSWERS):
-        return git("rev-parse", "--short", "HEAD").strip(), working_tree()
+    """Return the two commits that are compared; the second is empty where it is the working tree."""
+    changed = git("status", "--porcelain", "--", ANSWERS)
+    if revision or changed:
+        return git("rev-parse", "--short", f"{revision or 'HEAD'}^{{commit}}").strip(), ""
     commits = git("log", "--format=%h %p", "--", ANSWERS).splitlines()
     if len(commits) < 2:
-        sys.exit("There has been no update yet.")
+        shallow = "true" in git("rev-parse", "--is-shallow-repository")
+        sys.exit("The history is not here: git fetch --unshallow" if shallow else "There has been no update yet.")
     commit, parent, *_ = commits[0].split()
     return parent, commit
 
@@ -101,9 +105,11 @@ def gives(source: str, text: str) -> bool:
 def from_the_template(before: Tree, after: Tree, gone: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the changelog of the versions between, and which of the files that are gone had been edited."""
     old, new = before.answers(), after.answers()
-    hosts = [option for short, url in HOSTS.items() for option in ("-c", f"url.{url}.insteadOf={short}")]
+    url = new["_src_path"]
+    for short, long in HOSTS.items():
+        url = re.sub(f"^{re.escape(short)}", long, url)
     with TemporaryDirectory() as folder:
-        git(*hosts, "clone", "--quiet", "--bare", "--", new["_src_path"], folder)
+        git("clone", "--quiet", "--bare", "--", url, folder)
         then, now = Tree(old["_commit"], Path(folder)), Tree(new["_commit"], Path(folder))
         known, sources = entries(then.read("CHANGELOG.md")), {path: then.read(f"template/{path}") for path in gone}
         news = [entry for entry in entries(now.read("CHANGELOG.md")) if entry not in known]
@@ -128,14 +134,16 @@ def section(title: str, lines: Iterable[str]) -> None:
 
 
 def main() -> None:
+    old, new = before_and_after(*sys.argv[1:2])
     if conflicts := git("diff", "--name-only", "--relative", "--diff-filter=U").splitlines():
         section("Conflicts: the template and you have changed the same lines", conflicts)
         sys.exit("Keep what you need of both, remove the marks, `git add` the files, and ask again.")
-    revision, name = before_and_after(*sys.argv[1:2])
-    before, after = Tree(revision), Tree(name)
+    before, after = Tree(old), Tree(new or working_tree())
+    if not before.answers() or not after.answers():
+        sys.exit(f"There is no {ANSWERS} to compare.")
     gone = [path for path in before.blobs if path not in after.blobs]
-    packages = [PurePath(path).parent for path in gone if path.endswith("/__init__.py")]
-    left = [path for path in after.blobs if any(package in PurePath(path).parents for package in packages)]
+    packages = re.findall(r"^app/(.+)/__init__.py$", "\n".join(gone), re.MULTILINE)
+    left = [path for path in after.blobs if re.match(f"(app|tests)/({'|'.join(packages)})/", path)]
     try:
         news, edited = from_the_template(before, after, gone)
     except subprocess.CalledProcessError as error:
@@ -146,7 +154,7 @@ def main() -> None:
         )
     dependencies = list(difference(before.dependencies(), after.dependencies()))
 
-    print(f"Since {revision}\n")
+    print(f"From {old} to {new or 'the working tree'}\n")
     section("Version and answers", difference(before.answers(), after.answers()))
     section("News of the template", news)
     section("Settings, and their defaults", difference(before.settings(), after.settings()))
@@ -155,8 +163,8 @@ def main() -> None:
         "Tables; one that is gone keeps its rows until a migration drops it",
         difference(before.tables(), after.tables()),
     )
-    section(f"Gone, although you had changed them: git restore --source {revision} -- PATH", edited)
-    section("Left over, yours, of a package that is gone", left)
+    section(f"Gone, with changes of yours: git restore --source {old} -- PATH", edited)
+    section("Left over, yours, from a package that is gone", left)
     todo = ["uv lock"] if dependencies else []
     if "[tool.poe.tasks.migration]" in after.read("pyproject.toml") and before.models() != after.models():
         todo += ['uv run poe migration "update from the template"', "uv run poe migrate"]
