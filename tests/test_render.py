@@ -32,7 +32,9 @@ NO_FEATURE = [
     "app/logs/__init__.py",
     "app/logs/configuration.py",
     "app/main.py",
+    "app/openapi.py",
     "app/resources.py",
+    "app/schemas.py",
     "app/serve.py",
     "app/settings.py",
 ]

@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.client import responses
-from typing import ClassVar, TypedDict
+from typing import ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.stdlib import get_logger
@@ -34,12 +35,24 @@ class ServiceError(Exception):
         self.headers = headers
 
 
-class FieldProblem(TypedDict):
+class FieldProblem(BaseModel):
     """One thing wrong with the input; `pointer` is a JSON pointer (RFC 6901) into body, query, path or header."""
 
     pointer: str
     code: str
     message: str
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457); `type` names the kind of problem, and `errors` what is wrong with the input."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: Sequence[FieldProblem] | None = None
 
 
 class ProblemResponse(JSONResponse):
@@ -56,17 +69,16 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> ProblemResponse:
     """Without a `code` the problem is no more than its HTTP status, which RFC 9457 calls `about:blank`."""
-    content = {
-        "type": f"/problems/{code}" if code else "about:blank",
-        "title": code.replace("_", " ").capitalize() if code else responses.get(status, "Error"),
-        "status": status,
-        "detail": detail,
-        "instance": request.url.path,
-        "request_id": current.get().request_id,
-    }
-    if errors is not None:
-        content["errors"] = errors
-    return ProblemResponse(content, status, headers)
+    content = Problem(
+        type=f"/problems/{code}" if code else "about:blank",
+        title=code.replace("_", " ").capitalize() if code else responses.get(status, "Error"),
+        status=status,
+        detail=detail,
+        instance=request.url.path,
+        request_id=current.get().request_id,
+        errors=errors,
+    )
+    return ProblemResponse(content.model_dump(exclude_none=True), status, headers)
 
 
 async def on_service_error(request: Request, error: Exception) -> Response:
@@ -76,6 +88,8 @@ async def on_service_error(request: Request, error: Exception) -> Response:
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, (ValueError, RecursionError)):  # so FastAPI says that it could not read the body
+        return malformed_json(request, "It cannot be read.")
     if error.status_code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
         return Response(status_code=error.status_code, headers=error.headers)
     return problem(request, error.status_code, error.detail, headers=error.headers)
@@ -84,10 +98,19 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 async def on_validation_error(request: Request, error: Exception) -> Response:
     """Name the place and the rule, and never the input: it may hold a secret."""
     assert isinstance(error, RequestValidationError)
+    if isinstance(error.body, bytes):
+        return problem(
+            request,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "Send JSON, and say so: Content-Type: application/json.",
+            code="unsupported_media_type",
+        )
     errors = [
         FieldProblem(pointer=json_pointer(found["loc"]), code=found["type"], message=found["msg"])
         for found in error.errors()
     ]
+    if errors[0].code == "json_invalid":
+        return malformed_json(request, f"{error.errors()[0]['ctx']['error']}.")
     return problem(
         request,
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -95,6 +118,10 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
         code="validation_failed",
         errors=errors,
     )
+
+
+def malformed_json(request: Request, detail: str) -> Response:
+    return problem(request, HTTPStatus.BAD_REQUEST, f"The body is no JSON. {detail}", code="malformed_json")
 
 
 def json_pointer(location: Sequence[str | int]) -> str:

@@ -1,22 +1,33 @@
 """The application."""
 
 from fastapi import FastAPI
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from app.errors import UnhandledErrors
 from app.features import FEATURES
 from app.http import RequestContextMiddleware
 from app.logs import access_logger
+from app.openapi import PROBLEMS, Service
 from app.resources import RESOURCES
-from app.settings import project
+from app.settings import ServiceSettings, project
 
 
 def create_app() -> FastAPI:
     """Build the application from its features and resources; each reads its own settings from the environment."""
     metadata = project()
-    app = FastAPI(title=metadata.name, version=metadata.version, description=metadata.description)
+    settings = ServiceSettings()
+    app = Service(
+        title=metadata.name,
+        version=metadata.version,
+        description=metadata.description,
+        openapi_url="/openapi.json" if settings.shows_docs else None,
+        redirect_slashes=False,
+        responses=PROBLEMS,
+    )
     for feature in [*FEATURES, *RESOURCES]:
         feature.install(app)
     # around everything that was installed, the outermost last
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
     app.add_middleware(UnhandledErrors)
     app.add_middleware(RequestContextMiddleware, write=access_logger())
     return app

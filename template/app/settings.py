@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from pydantic_settings import BaseSettings, CliSuppress, SettingsConfigDict
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +33,20 @@ class Settings(BaseSettings):
     environment: CliSuppress[Environment] = Field(
         default=Environment.PRODUCTION, validation_alias="SERVICE_ENVIRONMENT"
     )
+
+
+class ServiceSettings(Settings):
+    """`max_body_bytes` holds for every request; a router or an endpoint may have a limit of its own."""
+
+    model_config = SettingsConfigDict(env_prefix="SERVICE_")
+
+    docs: bool | None = None
+    max_body_bytes: PositiveInt = 1_000_000
+
+    @property
+    def shows_docs(self) -> bool:
+        """Everywhere but in production, unless it is said otherwise."""
+        return self.environment is not Environment.PRODUCTION if self.docs is None else self.docs
 
 
 class Project(NamedTuple):

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from httpx2 import AsyncClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import main
+from app import errors, main
 from app.feature import add_lifespan
 from app.settings import project
 from tests.fixtures.http import connect
@@ -75,3 +75,41 @@ async def test_the_owners_middleware_stands_inside_the_request(logged: Logged, m
     assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert response.json()["request_id"] == response.headers["x-request-id"]
     assert [record["event"] for record in logged()] == ["http.unhandled_error", "http.request"]
+
+
+async def test_every_answer_is_described(app: FastAPI, client: AsyncClient) -> None:
+    @app.post("/tests/orders")
+    async def create_order(number: int) -> int:
+        return number
+
+    description = (await client.get("/openapi.json")).json()
+
+    responses = description["paths"]["/tests/orders"]["post"]["responses"]
+    assert responses.keys() == {"200", "4XX", "5XX"}
+    assert responses["4XX"]["content"] == {
+        "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+    }
+    assert "request_id" in description["components"]["schemas"]["Problem"]["properties"]
+    assert "HTTPValidationError" not in description["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "docs", "status"),
+    [
+        ("development", "", HTTPStatus.OK),
+        ("development", "false", HTTPStatus.NOT_FOUND),
+        ("production", "", HTTPStatus.NOT_FOUND),
+        ("production", "true", HTTPStatus.OK),
+    ],
+)
+def test_the_description_is_not_shown_in_production(
+    monkeypatch: pytest.MonkeyPatch, environment: str, docs: str, status: HTTPStatus
+) -> None:
+    monkeypatch.setenv("SERVICE_DOCS", docs)
+    monkeypatch.setenv("SERVICE_ENVIRONMENT", environment)
+    monkeypatch.setattr(main, "FEATURES", [errors])
+    client = TestClient(main.create_app())
+
+    assert {path: client.get(path).status_code for path in ("/docs", "/openapi.json")} == dict.fromkeys(
+        ("/docs", "/openapi.json"), status
+    )

@@ -5,11 +5,14 @@ import secrets
 from collections.abc import Callable
 from time import perf_counter
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.types import EventDict
 
 from app.context import RequestContext, current
+from app.errors import problem
 
+PLAIN = "The request was refused before it reached an endpoint."
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 
@@ -26,11 +29,18 @@ class RequestContextMiddleware:
             return
         started = ended = perf_counter()
         context = RequestContext(request_id(scope))
+        replaced = False
         current.set(context)  # and never reset: the server, too, logs on behalf of this request
 
         async def send_with_id(message: Message) -> None:
-            nonlocal ended
+            nonlocal ended, replaced
+            if replaced:
+                return
             if message["type"] == "http.response.start":
+                if message["status"] >= 400 and is_plain(message):
+                    await problem(Request(scope), message["status"], PLAIN)(scope, receive, send_with_id)
+                    replaced = True
+                    return
                 if context.on_commit or context.on_rollback:
                     await context.settle(committed=message["status"] < 400)
                 context.status = int(message["status"])
@@ -54,6 +64,11 @@ class RequestContextMiddleware:
                     "client_ip": scope["client"][0] if scope["client"] else None,
                 }
             )
+
+
+def is_plain(start: Message) -> bool:
+    """Say whether an error is plain text: so libraries answer that know of no problem documents."""
+    return any(name == b"content-type" and value.startswith(b"text/plain") for name, value in start.get("headers", ()))
 
 
 def request_id(scope: Scope) -> str:

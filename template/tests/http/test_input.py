@@ -1,0 +1,133 @@
+"""Whatever callers send, they learn what is wrong with it."""
+
+import json
+from collections.abc import AsyncGenerator
+from http import HTTPStatus
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient
+from pydantic import Field
+
+from app.schemas import Int64, Line, Schema, Text
+
+PATH = "/tests/orders"
+JSON = {"Content-Type": "application/json"}
+
+
+class Order(Schema):
+    number: Int64 = 1
+    weight: float = 1.0
+    name: Line = "a name"
+    note: Text = ""
+    parts: list[str] = Field(default_factory=list)
+
+
+@pytest.fixture
+def app(app: FastAPI) -> FastAPI:
+    @app.post(PATH)
+    async def create_order(order: Order) -> Order:
+        return order
+
+    return app
+
+
+async def test_a_body_of_the_right_form_is_taken(client: AsyncClient) -> None:
+    order = {"number": 2**63 - 1, "weight": 1.5, "name": "Zoë 🚀", "note": "two\r\n\tlines", "parts": ["a"]}
+
+    response = await client.post(PATH, json=order)
+
+    assert response.status_code == HTTPStatus.OK
+    assert response.json() == order
+
+
+@pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "json"])
+async def test_what_is_not_announced_as_json_is_not_read(client: AsyncClient, content_type: str | None) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+
+    response = await client.post(PATH, content=b'{"number": "\xff"}', headers=headers)
+
+    assert response.status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["type"] == "/problems/unsupported_media_type"
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "application/vnd.orders+json"])
+async def test_json_has_several_names(client: AsyncClient, content_type: str) -> None:
+    response = await client.post(PATH, content=b"{}", headers={"Content-Type": content_type})
+
+    assert response.status_code == HTTPStatus.OK
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"{'number': 1}", b'{"name": "\xff"}', b'{"number": ' + b"1" * 5000 + b"}", b'{"parts": ' + b"[" * 100_000],
+    ids=["cut off", "no JSON", "no UTF-8", "a long number", "deep"],
+)
+async def test_what_is_no_json_is_malformed(client: AsyncClient, content: bytes) -> None:
+    response = await client.post(PATH, content=content, headers=JSON)
+
+    assert response.status_code == HTTPStatus.BAD_REQUEST
+    assert response.json()["type"] == "/problems/malformed_json"
+
+
+@pytest.mark.parametrize(
+    ("content", "pointer", "code"),
+    [
+        (b'{"weight": NaN}', "/body/weight", "finite_number"),
+        (b'{"weight": -Infinity}', "/body/weight", "finite_number"),
+        (b'{"weight": 1e400}', "/body/weight", "finite_number"),
+        (b'{"name": NaN}', "/body/name", "string_type"),
+        (b'{"number": 9223372036854775808}', "/body/number", "less_than_equal"),
+        (b'{"number": -9223372036854775809}', "/body/number", "greater_than_equal"),
+        (b'{"number": 1.0}', "/body/number", "int_type"),
+        (b'{"number": "1"}', "/body/number", "int_type"),
+        (b'{"number": true}', "/body/number", "int_type"),
+        (b'{"name": "a\\u0000b"}', "/body/name", "string_pattern_mismatch"),
+        (b'{"name": "a\\nb"}', "/body/name", "string_pattern_mismatch"),
+        (b'{"note": "a\\u001bb"}', "/body/note", "string_pattern_mismatch"),
+        (b'{"note": "\\ud800"}', "/body/note", "string_unicode"),
+        (b'{"\\ud800": 1}', "/body", "string_unicode"),
+        (b'{"colour": "red"}', "/body/colour", "extra_forbidden"),
+        (b"[]", "/body", "model_attributes_type"),
+        (b"null", "/body", "model_attributes_type"),
+        (b"", "/body", "missing"),
+    ],
+)
+async def test_what_is_wrong_is_pointed_at(client: AsyncClient, content: bytes, pointer: str, code: str) -> None:
+    response = await client.post(PATH, content=content, headers=JSON)
+
+    assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY, response.text
+    assert [(error["pointer"], error["code"]) for error in response.json()["errors"]] == [(pointer, code)]
+
+
+async def test_of_two_equal_keys_the_last_one_counts(client: AsyncClient) -> None:
+    response = await client.post(PATH, content=b'{"number": 1, "number": 2}', headers=JSON)
+
+    assert response.json()["number"] == 2
+
+
+async def test_an_endpoint_may_take_larger_bodies(app: FastAPI, client: AsyncClient) -> None:
+    @app.post("/tests/catalogues", max_body_size=3_000_000)
+    async def create_catalogue(order: Order) -> int:
+        return len(order.note)
+
+    response = await client.post("/tests/catalogues", json={"note": "a" * 2_000_000})
+
+    assert response.json() == 2_000_000
+
+
+async def in_pieces() -> AsyncGenerator[bytes]:
+    yield b'{"note": "'
+    for _ in range(200):
+        yield b"a" * 10_000
+
+
+async def test_a_body_that_is_too_large_is_refused(client: AsyncClient) -> None:
+    announced = await client.post(PATH, content=json.dumps({"note": "a" * 2_000_000}), headers=JSON)
+    chunked = await client.post(PATH, content=in_pieces(), headers=JSON)
+
+    for response in (announced, chunked):
+        assert response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["request_id"] == response.headers["x-request-id"]
