@@ -7,9 +7,9 @@ from app.errors import UnhandledErrors
 from app.features import FEATURES
 from app.http import RequestContextMiddleware
 from app.logs import access_logger
-from app.openapi import PROBLEMS, Service
+from app.openapi import PROBLEMS, Service, add_docs
 from app.resources import RESOURCES
-from app.settings import ServiceSettings, project
+from app.settings import Environment, ServiceSettings, project
 
 
 def create_app() -> FastAPI:
@@ -21,15 +21,20 @@ def create_app() -> FastAPI:
         version=metadata.version,
         description=metadata.description,
         openapi_url="/openapi.json" if settings.shows_docs else None,
+        docs_url=None,
+        redoc_url=None,
         redirect_slashes=False,
         responses=PROBLEMS,
     )
+    if settings.shows_docs:
+        add_docs(app)
     for feature in [*FEATURES, *RESOURCES]:
         feature.install(app)
     # around everything that was installed, the outermost last
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
     app.add_middleware(UnhandledErrors)
-    app.add_middleware(RequestContextMiddleware, write=access_logger())
+    production = settings.environment is Environment.PRODUCTION
+    app.add_middleware(RequestContextMiddleware, write=access_logger(), only_https=production)
     return app
 
 

@@ -13,15 +13,29 @@ from app.context import RequestContext, current
 from app.errors import problem
 
 PLAIN = "The request was refused before it reached an endpoint."
+# What browsers and caches may do with an answer that says nothing else.
+POLICY = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-site"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+]
+ONLY_HTTPS = (b"strict-transport-security", b"max-age=31536000")  # a year
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 
 class RequestContextMiddleware:
-    """Gives the request its id and its context, settles what waits for its outcome, and writes its log line."""
+    """Gives the request its id and its context, settles what waits for its outcome, and writes its log line.
 
-    def __init__(self, app: ASGIApp, write: Callable[[EventDict], None]) -> None:
+    An error in plain text, of a library that knows of no problem documents, becomes one; every answer gets the headers
+    that it has not set itself.
+    """
+
+    def __init__(self, app: ASGIApp, write: Callable[[EventDict], None], *, only_https: bool) -> None:
         self.app = app
         self.write = write
+        self.https_policy = [*POLICY, ONLY_HTTPS] if only_https else POLICY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,7 +58,15 @@ class RequestContextMiddleware:
                 if context.on_commit or context.on_rollback:
                     await context.settle(committed=message["status"] < 400)
                 context.status = int(message["status"])
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
+                given = message.get("headers", ())
+                names = {name for name, _ in given}
+                policy = self.https_policy if scope.get("scheme") == "https" else POLICY
+                message["headers"] = [
+                    *given,
+                    *(header for header in policy if header[0] not in names),
+                    (b"server-timing", b"app;dur=%.1f" % ((perf_counter() - started) * 1000)),
+                    (b"x-request-id", context.request_id.encode()),
+                ]
             await send(message)
             ended = perf_counter()
 
