@@ -103,7 +103,7 @@ EDITS: Mapping[str, Edit] = {
         instead('version = "0.1.0"', 'version = "2.4.0"')(text)
     ),
     "tests/conftest.py": below("    # this service", '    "tests.fixtures.orders",'),
-    "app/items/schemas.py": instead("max_length=100,", "max_length=80,"),
+    "app/items/schemas.py": instead("max_length=100)", "max_length=80)"),
     "app/rates/service.py": instead("timeout: PositiveFloat = 2.0", "timeout: PositiveFloat = 3.0"),
     "app/settings.py": instead("return Project(", "# the one place\n    return Project("),
 }

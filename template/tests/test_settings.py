@@ -1,5 +1,8 @@
 """Settings are safe when nobody has thought of them."""
 
+import re
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from runpy import run_path
 
@@ -36,3 +39,22 @@ def test_an_unknown_environment_is_refused_without_repeating_it(monkeypatch: pyt
         Settings()
 
     assert "hunter2" not in str(caught.value)
+
+
+def declared(base: type[Settings]) -> Iterator[str]:
+    """Yield the variable of each setting in the classes of the service that derive from this one."""
+    for found in base.__subclasses__():
+        if found.__module__.startswith("app."):
+            prefix = found.model_config.get("env_prefix", "")
+            for name, field in found.model_fields.items():
+                yield str(field.validation_alias or f"{prefix}{name}".upper())
+            yield from declared(found)
+
+
+def test_the_example_lists_exactly_the_settings_that_there_are() -> None:
+    import_module("app.main")
+    import_module("app.serve")
+
+    listed = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)
+
+    assert sorted(listed) == sorted(set(declared(Settings)))
