@@ -122,7 +122,7 @@ def test_a_wrong_setting_is_named_and_ends_the_start(service: Path) -> None:
     process = run(service, UV, "run", "--locked", "poe", "-q", "serve", "--port", "hunter2")
 
     assert process.returncode == 78
-    assert process.stderr.startswith("ServerSettings port: ")
+    assert process.stderr.startswith("SERVER_PORT: ")
     assert process.stderr.count("\n") == 1
 
 

@@ -1,6 +1,7 @@
 """Starts the server: `poe serve` for production, `poe dev` with reloading; a setting is a command-line option too."""
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import uvicorn
@@ -34,9 +35,10 @@ def main() -> int:
         if not reload:
             import_module("app.main")
     except ValidationError as error:
-        for wrong in error.errors():
-            where = " ".join((error.title, *map(str, wrong["loc"])))
-            print(f"{where}: {wrong['msg']}", file=sys.stderr)
+        with suppress(ValidationError):
+            import_module("app.main")  # and with it every class of settings
+        options = ServerSettings.explain(error) if error.title == ServerSettings.__name__ else ()
+        print(*dict.fromkeys([*options, *Settings.mistakes()]), sep="\n", file=sys.stderr)
         return 78
     uvicorn.run(
         "app.main:app",

@@ -2,12 +2,13 @@
 
 import os
 import tomllib
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, CliSuppress, SettingsConfigDict
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +34,29 @@ class Settings(BaseSettings):
     environment: CliSuppress[Environment] = Field(
         default=Environment.PRODUCTION, validation_alias="SERVICE_ENVIRONMENT"
     )
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """Return the name of the variable that a field is read from."""
+        alias = cls.model_fields[field].validation_alias if field in cls.model_fields else field
+        return str(alias or f"{cls.model_config.get('env_prefix', '')}{field}").upper()
+
+    @classmethod
+    def explain(cls, error: ValidationError) -> Iterator[str]:
+        """Yield what is wrong, a line for each variable, and never its value."""
+        for wrong in error.errors():
+            fields = [cls.variable(str(field)) for field in wrong["loc"][:1]]
+            yield ": ".join([*fields, wrong["msg"].removeprefix("Value error, ")])
+
+    @classmethod
+    def mistakes(cls) -> Iterator[str]:
+        """Yield what is wrong with this class and all that derive from it."""
+        try:
+            cls()
+        except ValidationError as error:
+            yield from cls.explain(error)
+        for derived in cls.__subclasses__():
+            yield from derived.mistakes()
 
 
 class ServiceSettings(Settings):

@@ -72,30 +72,42 @@ def test_the_command_line_wins(started: dict[str, object], monkeypatch: pytest.M
     assert started["port"] == 9001
 
 
-@pytest.mark.parametrize(
-    ("variable", "name"),
-    [
-        ("SERVER_PORT", "ServerSettings port"),
-        ("LOG_LEVEL", "LogSettings level"),
-        ("HTTP_CLIENT_TIMEOUT", "HttpClientSettings timeout"),
-    ],
-)
+@pytest.mark.parametrize("variable", ["SERVICE_ENVIRONMENT", "SERVER_PORT", "LOG_LEVEL", "HTTP_CLIENT_TIMEOUT"])
 def test_a_wrong_setting_is_named_and_not_repeated(
     started: dict[str, object],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     variable: str,
-    name: str,
 ) -> None:
     monkeypatch.setenv(variable, "hunter2")
     monkeypatch.delitem(sys.modules, "app.main", raising=False)
 
     assert start() == 78
 
-    message = capsys.readouterr().err
-    assert message.startswith(f"{name}: Input should be")
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"{variable}: Input should be")
     assert "hunter2" not in message
     assert started == {}
+
+
+def test_all_that_is_wrong_is_named_at_once(
+    started: dict[str, object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["serve", "--port", "hunter2"])
+    for variable in ("SERVER_WORKERS", "LOG_LEVEL", "HTTP_CLIENT_TIMEOUT", "SERVICE_MAX_BODY_BYTES"):
+        monkeypatch.setenv(variable, "hunter2")
+    monkeypatch.delitem(sys.modules, "app.main", raising=False)
+
+    assert start() == 78
+
+    named = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
+    assert sorted(named) == [
+        "HTTP_CLIENT_TIMEOUT",
+        "LOG_LEVEL",
+        "SERVER_PORT",
+        "SERVER_WORKERS",
+        "SERVICE_MAX_BODY_BYTES",
+    ]
 
 
 def test_development_reloads(started: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,9 +45,7 @@ def declared(base: type[Settings]) -> Iterator[str]:
     """Yield the variable of each setting in the classes of the service that derive from this one."""
     for found in base.__subclasses__():
         if found.__module__.startswith("app."):
-            prefix = found.model_config.get("env_prefix", "")
-            for name, field in found.model_fields.items():
-                yield str(field.validation_alias or f"{prefix}{name}".upper())
+            yield from map(found.variable, found.model_fields)
             yield from declared(found)
 
 
