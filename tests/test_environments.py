@@ -119,7 +119,8 @@ def test_it_serves_with_several_workers(service: Path, postgresql: PostgreSQL) -
 
 
 def test_a_wrong_setting_is_named_and_ends_the_start(service: Path) -> None:
-    process = run(service, UV, "run", "--locked", "poe", "-q", "serve", "--port", "hunter2")
+    command = (UV, "run", "--locked", "poe", "-q", "serve", "--port", "hunter2")
+    process = run(service, *command, variables={"SERVICE_ENVIRONMENT": "test"})
 
     assert process.returncode == 78
     assert process.stderr.startswith("SERVER_PORT: ")
