@@ -18,6 +18,8 @@ from app.context import current
 
 logger = get_logger()
 
+UNREADABLE = "There was an error parsing the body"  # FastAPI's words
+
 
 class ServiceError(Exception):
     """A failure that the caller is told about. `OrderNotFound` becomes the type `/problems/order_not_found`."""
@@ -88,7 +90,7 @@ async def on_service_error(request: Request, error: Exception) -> Response:
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, (ValueError, RecursionError)):  # so FastAPI says that it could not read the body
+    if error.detail == UNREADABLE:
         return malformed_json(request, "It cannot be read.")
     if error.status_code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
         return Response(status_code=error.status_code, headers=error.headers)

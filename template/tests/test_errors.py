@@ -54,6 +54,19 @@ async def test_a_service_error_is_named_after_its_class(app: FastAPI, client: As
     assert response.json()["detail"] == "Nothing is left."
 
 
+async def test_an_http_exception_keeps_its_words_whatever_its_cause(app: FastAPI, client: AsyncClient) -> None:
+    @app.get("/tests/shelves")
+    async def get_shelves() -> None:
+        try:
+            int("x")
+        except ValueError as error:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "No number.") from error
+
+    response = await client.get("/tests/shelves")
+
+    assert (response.json()["type"], response.json()["detail"]) == ("about:blank", "No number.")
+
+
 async def test_wrong_input_is_pointed_at_and_not_repeated(app: FastAPI, client: AsyncClient) -> None:
     @app.get("/tests/shelves")
     async def get_shelves(limit: int) -> None: ...

@@ -101,6 +101,17 @@ async def test_what_is_wrong_is_pointed_at(client: AsyncClient, content: bytes, 
     assert [(error["pointer"], error["code"]) for error in response.json()["errors"]] == [(pointer, code)]
 
 
+async def test_a_key_that_is_no_text_is_no_obstacle(app: FastAPI, client: AsyncClient) -> None:
+    @app.post("/tests/weights")
+    async def create_weights(weights: dict[str, int]) -> dict[str, int]:
+        return weights
+
+    response = await client.post("/tests/weights", content=b'{"\\ud800": "a"}', headers=JSON)
+
+    assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert [error["code"] for error in response.json()["errors"]] == ["int_parsing"]
+
+
 async def test_of_two_equal_keys_the_last_one_counts(client: AsyncClient) -> None:
     response = await client.post(PATH, content=b'{"number": 1, "number": 2}', headers=JSON)
 
