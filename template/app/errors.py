@@ -18,7 +18,9 @@ from app.context import current
 
 logger = get_logger()
 
-UNREADABLE = "There was an error parsing the body"  # FastAPI's words
+# FastAPI's words for a body that is no JSON
+UNREADABLE = "There was an error parsing the body"
+UNDECODABLE = "JSON decode error"
 
 
 class ServiceError(Exception):
@@ -71,16 +73,17 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> ProblemResponse:
     """Without a `code` the problem is no more than its HTTP status, which RFC 9457 calls `about:blank`."""
-    content = Problem(
-        type=f"/problems/{code}" if code else "about:blank",
-        title=code.replace("_", " ").capitalize() if code else responses.get(status, "Error"),
-        status=status,
-        detail=detail,
-        instance=request.url.path,
-        request_id=current.get().request_id,
-        errors=errors,
-    )
-    return ProblemResponse(content.model_dump(exclude_none=True), status, headers)
+    content = {
+        "type": f"/problems/{code}" if code else "about:blank",
+        "title": code.replace("_", " ").capitalize() if code else responses.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+        "request_id": current.get().request_id,
+    }
+    if errors is not None:
+        content["errors"] = [error.model_dump() for error in errors]
+    return ProblemResponse(content, status, headers)
 
 
 async def on_service_error(request: Request, error: Exception) -> Response:
@@ -90,7 +93,7 @@ async def on_service_error(request: Request, error: Exception) -> Response:
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if error.detail == UNREADABLE:
+    if error.detail == UNREADABLE and "json" in request.headers.get("content-type", ""):
         return malformed_json(request, "It cannot be read.")
     if error.status_code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
         return Response(status_code=error.status_code, headers=error.headers)
@@ -100,19 +103,20 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 async def on_validation_error(request: Request, error: Exception) -> Response:
     """Name the place and the rule, and never the input: it may hold a secret."""
     assert isinstance(error, RequestValidationError)
-    if isinstance(error.body, bytes):
+    if isinstance(error.body, bytes) and any(found["loc"] == ("body",) for found in error.errors()):
         return problem(
             request,
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "Send JSON, and say so: Content-Type: application/json.",
             code="unsupported_media_type",
         )
+    for found in error.errors():
+        if found["msg"] == UNDECODABLE:
+            return malformed_json(request, f"{found['ctx']['error']}.")
     errors = [
         FieldProblem(pointer=json_pointer(found["loc"]), code=found["type"], message=found["msg"])
         for found in error.errors()
     ]
-    if errors[0].code == "json_invalid":
-        return malformed_json(request, f"{error.errors()[0]['ctx']['error']}.")
     return problem(
         request,
         HTTPStatus.UNPROCESSABLE_ENTITY,

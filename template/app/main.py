@@ -28,10 +28,11 @@ def create_app() -> FastAPI:
     )
     if settings.shows_docs:
         add_docs(app)
+    # inside everything that is installed
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
     for feature in [*FEATURES, *RESOURCES]:
         feature.install(app)
-    # around everything that was installed, the outermost last
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
+    # around it, the outermost last
     app.add_middleware(UnhandledErrors)
     production = settings.environment is Environment.PRODUCTION
     app.add_middleware(RequestContextMiddleware, write=access_logger(), only_https=production)

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import uvicorn
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
-from pydantic_settings import CliApp, SettingsConfigDict
+from pydantic_settings import CliApp, SettingsConfigDict, SettingsError
 
 from app import logs
 from app.settings import ROOT, Environment, Settings
@@ -34,11 +34,12 @@ def main() -> int:
         reload = settings.environment is Environment.DEVELOPMENT
         if not reload:
             import_module("app.main")
-    except ValidationError as error:
-        with suppress(ValidationError):
+    except (ValidationError, SettingsError) as error:
+        with suppress(ValidationError, SettingsError):
             import_module("app.main")  # and with it every class of settings
-        options = ServerSettings.explain(error) if error.title == ServerSettings.__name__ else ()
-        print(*dict.fromkeys([*options, *Settings.mistakes()]), sep="\n", file=sys.stderr)
+        options = error if isinstance(error, ValidationError) and error.title == ServerSettings.__name__ else None
+        mistakes = [*(ServerSettings.explain(options) if options else ()), *Settings.mistakes()]
+        print(*dict.fromkeys(mistakes or [str(error)]), sep="\n", file=sys.stderr)
         return 78
     uvicorn.run(
         "app.main:app",

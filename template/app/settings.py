@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import Field, PositiveInt, ValidationError
-from pydantic_settings import BaseSettings, CliSuppress, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliSuppress, SettingsConfigDict, SettingsError
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,6 +55,8 @@ class Settings(BaseSettings):
             cls()
         except ValidationError as error:
             yield from cls.explain(error)
+        except SettingsError as error:  # a list or a dictionary that is no JSON
+            yield f"{cls.__name__}: {error}"
         for derived in cls.__subclasses__():
             yield from derived.mistakes()
 

@@ -67,6 +67,16 @@ async def test_an_http_exception_keeps_its_words_whatever_its_cause(app: FastAPI
     assert (response.json()["type"], response.json()["detail"]) == ("about:blank", "No number.")
 
 
+async def test_the_detail_of_an_http_exception_may_be_more_than_text(app: FastAPI, client: AsyncClient) -> None:
+    @app.get("/tests/shelves")
+    async def get_shelves() -> None:
+        raise HTTPException(HTTPStatus.CONFLICT, {"shelf": 7})
+
+    response = await client.get("/tests/shelves")
+
+    assert (response.status_code, response.json()["detail"]) == (HTTPStatus.CONFLICT, {"shelf": 7})
+
+
 async def test_wrong_input_is_pointed_at_and_not_repeated(app: FastAPI, client: AsyncClient) -> None:
     @app.get("/tests/shelves")
     async def get_shelves(limit: int) -> None: ...

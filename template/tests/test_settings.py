@@ -1,13 +1,14 @@
 """Settings are safe when nobody has thought of them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from runpy import run_path
 
 import pytest
 from pydantic import ValidationError
+from pydantic_settings import SettingsConfigDict
 
 from app import settings
 from app.settings import ROOT, Environment, Settings
@@ -39,6 +40,21 @@ def test_an_unknown_environment_is_refused_without_repeating_it(monkeypatch: pyt
         Settings()
 
     assert "hunter2" not in str(caught.value)
+
+
+class Lists(Settings):
+    model_config = SettingsConfigDict(env_prefix="LISTS_")
+
+    hosts: Sequence[str] = ()
+
+
+def test_a_list_that_is_no_json_is_a_mistake_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTS_HOSTS", "hunter2,")
+
+    (mistake,) = Lists.mistakes()
+
+    assert "hosts" in mistake
+    assert "hunter2" not in mistake
 
 
 def declared(base: type[Settings]) -> Iterator[str]:

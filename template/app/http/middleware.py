@@ -2,17 +2,19 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from time import perf_counter
 
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.types import EventDict
 
 from app.context import RequestContext, current
 from app.errors import problem
 
-PLAIN = "The request was refused before it reached an endpoint."
+PLAIN_TEXT = (b"content-type", b"text/plain; charset=utf-8")
 # What browsers and caches may do with an answer that says nothing else.
 POLICY = [
     (b"cache-control", b"no-store"),
@@ -28,8 +30,8 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 class RequestContextMiddleware:
     """Gives the request its id and its context, settles what waits for its outcome, and writes its log line.
 
-    An error in plain text, of a library that knows of no problem documents, becomes one; every answer gets the headers
-    that it has not set itself.
+    Starlette's plain text about a body that is too large becomes a problem document; every answer gets the headers that
+    it has not set itself.
     """
 
     def __init__(self, app: ASGIApp, write: Callable[[EventDict], None], *, only_https: bool) -> None:
@@ -51,14 +53,14 @@ class RequestContextMiddleware:
             if replaced:
                 return
             if message["type"] == "http.response.start":
-                if message["status"] >= 400 and is_plain(message):
-                    await problem(Request(scope), message["status"], PLAIN)(scope, receive, send_with_id)
+                given = list(message.get("headers", ()))
+                if message["status"] == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and PLAIN_TEXT in given:
+                    await too_large(Request(scope), given)(scope, receive, send_with_id)
                     replaced = True
                     return
                 if context.on_commit or context.on_rollback:
                     await context.settle(committed=message["status"] < 400)
                 context.status = int(message["status"])
-                given = message.get("headers", ())
                 names = {name for name, _ in given}
                 policy = self.https_policy if scope.get("scheme") == "https" else POLICY
                 message["headers"] = [
@@ -88,9 +90,10 @@ class RequestContextMiddleware:
             )
 
 
-def is_plain(start: Message) -> bool:
-    """Say whether an error is plain text: so libraries answer that know of no problem documents."""
-    return any(name == b"content-type" and value.startswith(b"text/plain") for name, value in start.get("headers", ()))
+def too_large(request: Request, given: Iterable[tuple[bytes, bytes]]) -> Response:
+    """Keep what middleware has added, for CORS for example."""
+    headers = {str(name, "latin-1"): str(value, "latin-1") for name, value in given if not name.startswith(b"content-")}
+    return problem(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Content Too Large", headers=headers)
 
 
 def request_id(scope: Scope) -> str:

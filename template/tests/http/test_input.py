@@ -3,13 +3,18 @@
 import json
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
+from typing import Annotated
 
 import pytest
-from fastapi import FastAPI
+from fastapi import Body, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import PlainTextResponse
 from httpx2 import AsyncClient
-from pydantic import Field
+from pydantic import Field, Json
 
+from app.main import create_app
 from app.schemas import Int64, Line, Schema, Text
+from tests.fixtures.http import connect
 
 PATH = "/tests/orders"
 JSON = {"Content-Type": "application/json"}
@@ -131,14 +136,55 @@ async def test_an_endpoint_may_take_larger_bodies(app: FastAPI, client: AsyncCli
 async def in_pieces() -> AsyncGenerator[bytes]:
     yield b'{"note": "'
     for _ in range(200):
-        yield b"a" * 10_000
+        yield b"a" * 10
 
 
-async def test_a_body_that_is_too_large_is_refused(client: AsyncClient) -> None:
-    announced = await client.post(PATH, content=json.dumps({"note": "a" * 2_000_000}), headers=JSON)
-    chunked = await client.post(PATH, content=in_pieces(), headers=JSON)
+async def test_a_body_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_MAX_BODY_BYTES", "1000")
+    app = create_app()
+    app.add_middleware(CORSMiddleware, allow_origins=["https://example.org"])
 
+    @app.post(PATH)
+    async def create_order(order: Order) -> Order:
+        return order
+
+    async with connect(app) as client:
+        headers = {**JSON, "Origin": "https://example.org"}
+        fitting = await client.post(PATH, content=json.dumps({"note": "a" * 900}), headers=headers)
+        announced = await client.post(PATH, content=json.dumps({"note": "a" * 1000}), headers=headers)
+        chunked = await client.post(PATH, content=in_pieces(), headers=headers)
+
+    assert fitting.status_code == HTTPStatus.OK
     for response in (announced, chunked):
         assert response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         assert response.headers["content-type"] == "application/problem+json"
-        assert response.json()["request_id"] == response.headers["x-request-id"]
+        assert response.headers["access-control-allow-origin"] == "https://example.org"
+        assert response.json()["detail"] == "Content Too Large"
+        assert response.json()["instance"] == PATH
+
+
+async def test_what_says_something_else_in_plain_text_keeps_it(app: FastAPI, client: AsyncClient) -> None:
+    @app.get("/tests/tickets")
+    async def get_tickets() -> PlainTextResponse:
+        return PlainTextResponse("sold out", HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "60"})
+
+    response = await client.get("/tests/tickets")
+
+    assert (response.text, response.headers["retry-after"]) == ("sold out", "60")
+
+
+async def test_bytes_and_json_in_a_field_are_judged_as_what_they_are(app: FastAPI, client: AsyncClient) -> None:
+    @app.post("/tests/files")
+    async def create_file(content: Annotated[bytes, Body(media_type="application/octet-stream")], limit: int) -> int:
+        return len(content)
+
+    @app.post("/tests/notes")
+    async def create_note(meta: Annotated[Json[dict[str, int]], Body(embed=True)]) -> int:
+        return len(meta)
+
+    octets = {"Content-Type": "application/octet-stream"}
+    file = await client.post("/tests/files", params={"limit": "x"}, content=b"x", headers=octets)
+    note = await client.post("/tests/notes", json={"meta": "{x"})
+
+    assert [error["pointer"] for error in file.json()["errors"]] == ["/query/limit"]
+    assert [error["pointer"] for error in note.json()["errors"]] == ["/body/meta"]
