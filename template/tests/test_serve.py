@@ -15,6 +15,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     told: dict[str, object] = {}
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: told.update(options, app=app))
     monkeypatch.setattr(sys, "argv", ["serve"])
+    monkeypatch.delitem(sys.modules, "app.serve", raising=False)  # runpy warns of what is imported already
     return told
 
 
