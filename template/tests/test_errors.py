@@ -32,6 +32,10 @@ async def test_an_unknown_path_is_a_problem_document(client: AsyncClient) -> Non
     }
 
 
+async def test_a_slash_too_many_is_an_unknown_path(client: AsyncClient) -> None:
+    assert (await client.get("/livez/")).status_code == HTTPStatus.NOT_FOUND
+
+
 async def test_a_wrong_method_names_the_right_ones(client: AsyncClient) -> None:
     response = await client.post("/livez")
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Annotated
 
 import pytest
@@ -12,7 +13,7 @@ from fastapi.responses import PlainTextResponse
 from httpx2 import AsyncClient
 from pydantic import Field, Json
 
-from app.main import create_app
+from app import main
 from app.schemas import Int64, Line, Schema, Text
 from tests.fixtures.http import connect
 
@@ -140,9 +141,12 @@ async def in_pieces() -> AsyncGenerator[bytes]:
 
 
 async def test_a_body_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(app: FastAPI) -> None:
+        app.add_middleware(CORSMiddleware, allow_origins=["https://example.org"])
+
     monkeypatch.setenv("SERVICE_MAX_BODY_BYTES", "1000")
-    app = create_app()
-    app.add_middleware(CORSMiddleware, allow_origins=["https://example.org"])
+    monkeypatch.setattr(main, "RESOURCES", [SimpleNamespace(install=install)])
+    app = main.create_app()
 
     @app.post(PATH)
     async def create_order(order: Order) -> Order:
