@@ -85,6 +85,7 @@ TAKEN = frozenset(
         "starlette",
         "structlog",
         "tenacity",
+        "tenacity",
         "test",
         "tests",
         "tomli",

@@ -16,6 +16,7 @@ class RequestContext:
     """State of one request; `status` is `None` until the response has started."""
 
     request_id: str
+    trace_id: str | None = None
     principal_id: str | None = None
     status: int | None = None
     on_commit: list[Callback] = field(default_factory=list)

@@ -86,8 +86,14 @@ def problem(
     return ProblemResponse(content, status, headers)
 
 
+def log_failure(status: int, error: Exception) -> None:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("http.request_failed", exc_info=error)
+
+
 async def on_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
+    log_failure(error.status, error)
     return problem(request, error.status, error.detail, code=error.code, headers=error.headers)
 
 
@@ -97,6 +103,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         return malformed_json(request, "It cannot be read.")
     if error.status_code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
         return Response(status_code=error.status_code, headers=error.headers)
+    log_failure(error.status_code, error)
     return problem(request, error.status_code, error.detail, headers=error.headers)
 
 

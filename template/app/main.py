@@ -5,7 +5,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from app.errors import UnhandledErrors
 from app.features import FEATURES
-from app.http import RequestContextMiddleware
+from app.http import Admission, RequestContextMiddleware, add_cors
 from app.logs import access_logger
 from app.openapi import PROBLEMS, Service, add_docs
 from app.resources import RESOURCES
@@ -33,7 +33,9 @@ def create_app() -> FastAPI:
     for feature in [*FEATURES, *RESOURCES]:
         feature.install(app)
     # around it, the outermost last
+    app.add_middleware(Admission, hosts=settings.allowed_hosts, max_concurrency=settings.max_concurrency)
     app.add_middleware(UnhandledErrors)
+    add_cors(app)  # around the errors: a page has to be able to read them
     production = settings.environment is Environment.PRODUCTION
     app.add_middleware(RequestContextMiddleware, write=access_logger(), only_https=production)
     return app

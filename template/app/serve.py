@@ -5,18 +5,18 @@ from contextlib import suppress
 from importlib import import_module
 
 import uvicorn
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, IPvAnyNetwork, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import CliApp, SettingsConfigDict, SettingsError
 
 from app import logs
-from app.settings import ROOT, Environment, Settings
+from app.settings import ROOT, Commas, Environment, Settings
 
 
 class ServerSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="SERVER_", cli_kebab_case=True, cli_prog_name="poe serve")
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
-    port: int = Field(default=8000, ge=1, le=65535)
+    port: int = Field(default=8000, ge=1, le=65535, description="port to listen on")
     workers: PositiveInt = Field(default=1, description="processes")
     max_requests: PositiveInt | None = Field(
         default=None, description="requests after which a worker ends and is replaced"
@@ -24,6 +24,10 @@ class ServerSettings(Settings):
     max_requests_jitter: NonNegativeInt = Field(default=0, description="up to so many more, so that they do not all go")
     keep_alive: NonNegativeInt = Field(default=5, description="seconds an idle connection stays open")
     graceful_timeout: NonNegativeInt = Field(default=20, description="seconds for open requests after SIGTERM")
+    trusted_proxies: Commas[IPvAnyNetwork] = Field(
+        default=(),
+        description="addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed, like 10.0.0.0/8",
+    )
 
 
 def main() -> int:
@@ -52,6 +56,8 @@ def main() -> int:
         limit_max_requests_jitter=settings.max_requests_jitter,
         timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=settings.graceful_timeout,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
         server_header=False,
         access_log=False,
         log_config=None,

@@ -6,12 +6,37 @@ from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import Field, PositiveInt, ValidationError
-from pydantic_settings import BaseSettings, CliSuppress, SettingsConfigDict, SettingsError
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    CliSuppress,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 ROOT = Path(__file__).parents[1]
+SECRETS = Path("/run/secrets")  # where Docker and Kubernetes put them
+
+T = TypeVar("T")
+Commas = Annotated[
+    tuple[T, ...],
+    NoDecode,
+    BeforeValidator(lambda value: [part.strip() for part in value.split(",")] if isinstance(value, str) else value),
+]
+Host = Annotated[str, StringConstraints(pattern=r"^(\*|(\*\.)?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])$")]
 
 
 class Environment(StrEnum):
@@ -20,20 +45,59 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+# A developer's own values stay out of the tests.
+TESTING = os.environ.get("SERVICE_ENVIRONMENT") == Environment.TEST
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Reads `DATABASE_PASSWORD` from the file that `DATABASE_PASSWORD_FILE` names."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
+        assert issubclass(self.settings_cls, Settings)
+        variable = self.settings_cls.variable(field_name)
+        path = os.environ.get(f"{variable}_FILE")
+        if not path:
+            return None, field_name, False
+        if os.environ.get(variable):
+            raise SettingsError(f"{variable} and {variable}_FILE are both set")
+        try:
+            return Path(path).read_text("utf-8").rstrip("\r\n"), str(field.validation_alias or field_name), False
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{variable}_FILE: {type(error).__name__}") from None
+
+    def __call__(self) -> dict[str, Any]:  # as its base has it
+        found = [self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items()]
+        return {key: value for value, key, _ in found if value is not None}
+
+
 class Settings(BaseSettings):
-    """The base of every settings class: the environment first, then `.env`; an empty value counts as unset."""
+    """The base of every settings class: the environment, files of secrets, `.env`; an empty value counts as unset."""
 
     model_config = SettingsConfigDict(
-        # A developer's own values stay out of the tests.
-        env_file=None if os.environ.get("SERVICE_ENVIRONMENT") == Environment.TEST else ROOT / ".env",
+        env_file=None if TESTING else ROOT / ".env",
+        secrets_dir=None if TESTING or not SECRETS.is_dir() else SECRETS,
         env_ignore_empty=True,
         extra="ignore",
         hide_input_in_errors=True,
     )
 
     environment: CliSuppress[Environment] = Field(
-        default=Environment.PRODUCTION, validation_alias="SERVICE_ENVIRONMENT"
+        default=Environment.PRODUCTION,
+        validation_alias="SERVICE_ENVIRONMENT",
+        description="development, test or production; `poe dev` sets it",
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values come from; the first one that has a value wins."""
+        return init_settings, env_settings, SecretFiles(settings_cls), file_secret_settings, dotenv_settings
 
     @classmethod
     def variable(cls, field: str) -> str:
@@ -62,12 +126,28 @@ class Settings(BaseSettings):
 
 
 class ServiceSettings(Settings):
-    """`max_body_bytes` holds for every request; a router or an endpoint may have a limit of its own."""
-
     model_config = SettingsConfigDict(env_prefix="SERVICE_")
 
-    docs: bool | None = None
-    max_body_bytes: PositiveInt = 1_000_000
+    allowed_hosts: Commas[Host] = Field(
+        default=(),
+        validate_default=True,
+        description="names that the service is called by, like api.example.com or *.example.com; unset: any, but in"
+        " production",
+    )
+    docs: bool | None = Field(
+        default=None, description="are /docs and /openapi.json there? unset: everywhere but in production"
+    )
+    max_body_bytes: PositiveInt = Field(default=1_000_000, description="the longest body that is read")
+    max_concurrency: PositiveInt = Field(
+        default=500, description="requests that a process works on at the same time; more are answered with 503"
+    )
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def check_hosts(cls, hosts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("environment") is Environment.PRODUCTION and (not hosts or "*" in hosts):
+            raise ValueError("production has to name the hosts that the service is called by")
+        return hosts
 
     @property
     def shows_docs(self) -> bool:

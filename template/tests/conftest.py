@@ -7,7 +7,8 @@ import pytest
 
 # Before the fixtures import `app`: what this machine has set for the service stays out of the tests.
 for line in Path(__file__).parents[1].joinpath(".env.example").read_text("utf-8").splitlines():
-    os.environ.pop(line.partition("=")[0], None)
+    for name in (line.partition("=")[0], line.partition("=")[0] + "_FILE"):
+        os.environ.pop(name, None)
 os.environ["SERVICE_ENVIRONMENT"] = "test"
 
 pytest_plugins = [

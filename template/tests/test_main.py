@@ -107,6 +107,7 @@ def test_the_description_is_not_shown_in_production(
 ) -> None:
     monkeypatch.setenv("SERVICE_DOCS", docs)
     monkeypatch.setenv("SERVICE_ENVIRONMENT", environment)
+    monkeypatch.setenv("SERVICE_ALLOWED_HOSTS", "testserver")
     monkeypatch.setattr(main, "FEATURES", [errors])
     client = TestClient(main.create_app())
 

@@ -40,6 +40,8 @@ def test_it_serves_without_reloading_and_without_naming_itself(started: dict[str
         "limit_max_requests_jitter": 0,
         "timeout_keep_alive": 5,
         "timeout_graceful_shutdown": 20,
+        "proxy_headers": False,
+        "forwarded_allow_ips": [],
         "server_header": False,
         "access_log": False,
         "log_config": None,

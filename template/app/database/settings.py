@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -13,20 +13,33 @@ DRIVERS = {"postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg",
 
 
 class DatabaseSettings(Settings):
-    """Times are in seconds. 0 means for ever for the last four, of which PostgreSQL itself keeps three."""
-
     model_config = SettingsConfigDict(env_prefix="DATABASE_")
 
-    url: SecretStr = SecretStr(f"sqlite:///{ROOT / 'service.db'}")
-    password: SecretStr | None = None
-    pool_size: PositiveInt = 15
-    pool_overflow: NonNegativeInt = 0
-    pool_timeout: PositiveFloat = 2.0
-    connect_timeout: PositiveFloat = 1.0
-    command_timeout: NonNegativeFloat = 3.0
-    statement_timeout: NonNegativeFloat = 2.5
-    lock_timeout: NonNegativeFloat = 2.0
-    idle_in_transaction_timeout: NonNegativeFloat = 30.0
+    url: SecretStr = Field(
+        default=SecretStr(f"sqlite:///{ROOT / 'service.db'}"),
+        description="postgresql://user@host/name, or sqlite:///file.db outside production",
+    )
+    password: SecretStr | None = Field(
+        default=None, description="wins over a password in the URL, and is written as it is"
+    )
+    pool_size: PositiveInt = Field(default=15, description="connections that each process keeps")
+    pool_overflow: NonNegativeInt = Field(
+        default=0, description="how many more it opens for a single use each when all are taken"
+    )
+    pool_timeout: PositiveFloat = Field(default=2.0, description="seconds that a request waits for a free connection")
+    connect_timeout: PositiveFloat = Field(default=1.0, description="seconds that it waits for a new one")
+    command_timeout: NonNegativeFloat = Field(
+        default=3.0, description="seconds after which PostgreSQL counts as gone; 0: never"
+    )
+    statement_timeout: NonNegativeFloat = Field(
+        default=2.5, description="seconds after which PostgreSQL itself ends a statement; 0: never"
+    )
+    lock_timeout: NonNegativeFloat = Field(
+        default=2.0, description="seconds after which PostgreSQL itself ends the wait for a lock; 0: never"
+    )
+    idle_in_transaction_timeout: NonNegativeFloat = Field(
+        default=30.0, description="seconds after which PostgreSQL ends a transaction that does nothing; 0: never"
+    )
 
     @model_validator(mode="after")
     def check_url(self) -> Self:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from fastapi import Request, Response
 from pydantic import BaseModel
 
-from app.health.checks import State, run_checks
+from app.health.checks import State
 
 
 class Liveness(BaseModel):
@@ -22,7 +22,7 @@ async def livez() -> Liveness:
 
 
 async def readyz(request: Request, response: Response) -> Readiness:
-    checks = await run_checks(request.app)
+    checks = await request.app.state.readiness.states()
     if State.FAIL in checks.values():
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
         return Readiness(status=State.FAIL, checks=checks)

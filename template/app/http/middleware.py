@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from time import perf_counter
 
@@ -13,6 +13,8 @@ from structlog.types import EventDict
 
 from app.context import RequestContext, current
 from app.errors import problem
+
+Header = tuple[bytes, bytes]
 
 PLAIN_TEXT = (b"content-type", b"text/plain; charset=utf-8")
 # What browsers and caches may do with an answer that says nothing else.
@@ -25,13 +27,14 @@ POLICY = [
 ]
 ONLY_HTTPS = (b"strict-transport-security", b"max-age=31536000")  # a year
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 
 
 class RequestContextMiddleware:
     """Gives the request its id and its context, settles what waits for its outcome, and writes its log line.
 
-    Starlette's plain text about a body that is too large becomes a problem document; every answer gets the headers that
-    it has not set itself.
+    The plain text with which Starlette's middleware refuses a request becomes a problem document; every answer gets the
+    headers that it has not set itself.
     """
 
     def __init__(self, app: ASGIApp, write: Callable[[EventDict], None], *, only_https: bool) -> None:
@@ -44,19 +47,16 @@ class RequestContextMiddleware:
             await self.app(scope, receive, send)
             return
         started = ended = perf_counter()
-        context = RequestContext(request_id(scope))
-        replaced = False
+        context = identify(scope)
+        refused: Message | None = None
         current.set(context)  # and never reset: the server, too, logs on behalf of this request
 
         async def send_with_id(message: Message) -> None:
-            nonlocal ended, replaced
-            if replaced:
-                return
+            nonlocal ended, refused
             if message["type"] == "http.response.start":
                 given = list(message.get("headers", ()))
-                if message["status"] == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and PLAIN_TEXT in given:
-                    await too_large(Request(scope), given)(scope, receive, send_with_id)
-                    replaced = True
+                if message["status"] >= 400 and PLAIN_TEXT in given and refuses(scope, message["status"]):
+                    refused = message  # until its text is there
                     return
                 if context.on_commit or context.on_rollback:
                     await context.settle(committed=message["status"] < 400)
@@ -64,11 +64,16 @@ class RequestContextMiddleware:
                 names = {name for name, _ in given}
                 policy = self.https_policy if scope.get("scheme") == "https" else POLICY
                 message["headers"] = [
-                    *given,
+                    *(given if b"cache-control" not in names else private(scope, given)),
                     *(header for header in policy if header[0] not in names),
                     (b"server-timing", b"app;dur=%.1f" % ((perf_counter() - started) * 1000)),
                     (b"x-request-id", context.request_id.encode()),
                 ]
+            elif refused is not None:
+                response = refusal(Request(scope), refused, message.get("body", b""))
+                refused = None
+                await response(scope, receive, send_with_id)
+                return
             await send(message)
             ended = perf_counter()
 
@@ -90,18 +95,40 @@ class RequestContextMiddleware:
             )
 
 
-def too_large(request: Request, given: Iterable[tuple[bytes, bytes]]) -> Response:
-    """Keep what middleware has added, for CORS for example."""
-    headers = {str(name, "latin-1"): str(value, "latin-1") for name, value in given if not name.startswith(b"content-")}
-    return problem(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Content Too Large", headers=headers)
-
-
-def request_id(scope: Scope) -> str:
-    """Take the caller's `X-Request-ID` where it is harmless."""
+def identify(scope: Scope) -> RequestContext:
+    """Take the caller's `X-Request-ID`, and the trace of its `traceparent`, where they are harmless."""
+    id = trace = None
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
-            return str(value, "ascii")
-    return secrets.token_hex(16)
+        if name == b"x-request-id":
+            id = REQUEST_ID.fullmatch(value)
+        elif name == b"traceparent":
+            trace = TRACE_PARENT.fullmatch(value)
+    return RequestContext(
+        id[0].decode() if id else secrets.token_hex(16), trace_id=trace[1].decode() if trace else None
+    )
+
+
+def refuses(scope: Scope, status: int) -> bool:
+    """Tell middleware from endpoints, which may say what they like; a body is refused while its endpoint reads it."""
+    return status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or "endpoint" not in scope
+
+
+def refusal(request: Request, start: Message, text: bytes) -> Response:
+    """Keep the words and what other middleware has added, for CORS for example."""
+    headers = {
+        str(name, "latin-1"): str(value, "latin-1")
+        for name, value in start["headers"]
+        if not name.startswith(b"content-")
+    }
+    return problem(request, start["status"], text.decode("utf-8", "replace"), headers=headers)
+
+
+def private(scope: Scope, given: Sequence[Header]) -> Iterable[Header]:
+    """Keep an answer to somebody who is signed in out of the caches of others (RFC 9111, section 3.5)."""
+    signed_in = any(name in {b"authorization", b"cookie"} for name, _ in scope["headers"])
+    for name, value in given:
+        public = name == b"cache-control" and signed_in
+        yield (name, re.sub(rb"\bpublic\b", b"private", value)) if public else (name, value)
 
 
 def route(scope: Scope) -> str | None:

@@ -9,19 +9,23 @@ from typing import Literal
 
 import orjson
 import structlog
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.types import EventDict, Processor, WrappedLogger
 
 from app.context import current
+from app.logs.redaction import redact
 from app.settings import Environment, Settings
 
 
 class LogSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="LOG_")
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="the lowest level that is written"
+    )
 
     @property
     def pretty(self) -> bool:
@@ -32,6 +36,8 @@ def add_request(logger: WrappedLogger, method: str, event: EventDict) -> EventDi
     """Say which request, and on whose behalf, a record belongs to."""
     if (context := current.get(None)) is not None:
         event["request_id"] = context.request_id
+        if context.trace_id is not None:
+            event["trace_id"] = context.trace_id
         if context.principal_id is not None:
             event["user_id"] = context.principal_id
     return event
@@ -64,7 +70,7 @@ def renderers(settings: LogSettings) -> Sequence[Processor]:
     """Return what turns a record into text; without local variables, for they hold secrets."""
     if settings.pretty:
         return (structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),)
-    return (structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)), render_json)
+    return (structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)), redact, render_json)
 
 
 def write_line(line: object) -> None:
@@ -119,7 +125,7 @@ def configure() -> None:
 def access_logger() -> Callable[[EventDict], None]:
     """Return the writer of the one line per request, without the logger objects: they cost four times the line."""
     settings = LogSettings()
-    chain = (*PROCESSORS, *renderers(settings))
+    chain = (*PROCESSORS, renderers(settings)[-1])  # nothing in this line comes from the caller as it is
     if settings.level not in {"DEBUG", "INFO"}:
         return lambda event: None
 

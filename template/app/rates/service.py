@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 
 import httpx2
 from fastapi import Depends, Request
-from pydantic import HttpUrl, PositiveFloat
+from pydantic import Field, HttpUrl, PositiveFloat
 from pydantic_settings import SettingsConfigDict
 from structlog.stdlib import get_logger
 
@@ -23,13 +23,11 @@ Fetch = Callable[[httpx2.AsyncClient, str, str], Awaitable[dict[str, float]]]
 
 
 class RatesSettings(Settings):
-    """A provider without a URL is not asked; `timeout` is in seconds and covers a provider's whole answer."""
-
     model_config = SettingsConfigDict(env_prefix="RATES_")
 
-    frankfurter_url: HttpUrl | None = None
-    er_api_url: HttpUrl | None = None
-    timeout: PositiveFloat = 2.0
+    frankfurter_url: HttpUrl | None = Field(default=None, description="a provider without a URL is not asked")
+    er_api_url: HttpUrl | None = Field(default=None, description="the same for the other one")
+    timeout: PositiveFloat = Field(default=2.0, description="seconds for a provider's whole answer")
 
 
 class RatesNotConfigured(ServiceError):

@@ -76,6 +76,7 @@ async def test_in_production_a_browser_stays_with_https(
     monkeypatch: pytest.MonkeyPatch, environment: str, url: str, policy: str | None
 ) -> None:
     monkeypatch.setenv("SERVICE_ENVIRONMENT", environment)
+    monkeypatch.setenv("SERVICE_ALLOWED_HOSTS", "test")
     monkeypatch.setattr(main, "FEATURES", [errors, health])
 
     async with AsyncClient(transport=ASGITransport(main.create_app()), base_url=url) as client:

@@ -1,0 +1,67 @@
+"""Who comes in: what is meant for this service, and no more of it at once than it can serve."""
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from app.errors import problem
+
+PROBES = {"/livez", "/readyz"}  # asked by address, and most of all when the service is busy
+
+
+class Admission:
+    """`hosts` are names, or `*.example.com` for every name below; none means any."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], max_concurrency: int) -> None:
+        self.app = app
+        self.hosts = any_of(hosts) if hosts else None
+        self.free = max_concurrency
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or scope["path"] in PROBES:
+            await self.app(scope, receive, send)
+        elif self.hosts is not None and not self.hosts.fullmatch(host(scope)):
+            await refuse(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+        elif self.free == 0:
+            response = problem(
+                Request(scope),
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "The service has more to do than it can: try again.",
+                code="overloaded",
+                headers={"Retry-After": "1"},
+            )
+            await response(scope, receive, send)
+        else:
+            self.free -= 1
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.free += 1
+
+
+def any_of(hosts: Sequence[str]) -> re.Pattern[bytes]:
+    """Return what matches a `Host` header, with or without a port."""
+    names = "|".join(re.escape(name).replace(r"\*", ".+") for name in hosts)
+    return re.compile(rf"({names})(:\d+)?".encode(), re.IGNORECASE)
+
+
+def host(scope: Scope) -> bytes:
+    """Return the `Host` header, or nothing where there is not exactly one."""
+    values = [value for name, value in scope["headers"] if name == b"host"]
+    return values[0] if len(values) == 1 else b""
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await WebSocket(scope, receive, send).close()
+        return
+    response = problem(
+        Request(scope), HTTPStatus.BAD_REQUEST, "This service does not have that name.", code="host_not_allowed"
+    )
+    await response(scope, receive, send)
