@@ -7,11 +7,12 @@ from pathlib import Path
 from runpy import run_path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from app import settings
-from app.settings import ROOT, Environment, Settings
+from app.settings import ROOT, Environment, ServiceSettings, Settings
+from scripts import settings as printed_settings
 
 
 def test_an_unset_environment_means_production(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,3 +73,81 @@ def test_the_example_lists_exactly_the_settings_that_there_are() -> None:
     listed = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)
 
     assert sorted(listed) == sorted(set(declared(Settings)))
+
+
+def test_every_setting_says_what_it_is_for(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_MAX_BODY_BYTES", "2000")
+    monkeypatch.setenv("LOG_LEVEL_FILE", "/nowhere")
+
+    printed_settings.main()
+
+    printed = capsys.readouterr().out
+    shown = dict(re.findall(r"^([A-Z_]+): (.+\n(?:  .+\n?)+)", printed, re.MULTILINE))
+    assert [name for name in declared(Settings) if shown[name].endswith("\n  None\n")] == []
+    assert shown["SERVICE_MAX_BODY_BYTES"].splitlines() == [
+        "int = 1000000",
+        "  environment: 2000",
+        "  the longest body that is read",
+    ]
+    assert shown["SERVICE_ALLOWED_HOSTS"].startswith("tuple[str, ...] = unset\n  names")
+    assert "  wrong: LOG_LEVEL_FILE: FileNotFoundError\n" in shown["LOG_LEVEL"]
+
+
+class Safe(Settings):
+    model_config = SettingsConfigDict(env_prefix="SAFE_")
+
+    password: SecretStr | None = Field(default=SecretStr("hunter2"), description="opens the safe")
+
+
+def test_a_secret_is_shown_nowhere(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAFE_PASSWORD", "hunter3")
+
+    printed_settings.main()
+    print(Safe(), repr(Safe()))
+
+    printed = capsys.readouterr().out
+    assert "SAFE_PASSWORD: SecretStr | None = **********\n  environment: **********\n" in printed
+    assert "hunter" not in printed
+
+
+def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("hunter 2\n")
+    monkeypatch.setenv("SAFE_PASSWORD_FILE", str(file))
+
+    password = Safe().password
+
+    assert password is not None
+    assert password.get_secret_value() == "hunter 2"
+
+
+@pytest.mark.parametrize(
+    ("variables", "mistake"),
+    [
+        (
+            {"SAFE_PASSWORD": "hunter2", "SAFE_PASSWORD_FILE": "/hunter2"},
+            "SAFE_PASSWORD and SAFE_PASSWORD_FILE are both",
+        ),
+        ({"SAFE_PASSWORD_FILE": "/hunter2"}, "SAFE_PASSWORD_FILE: FileNotFoundError"),
+    ],
+)
+def test_a_secret_that_cannot_be_had_is_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], mistake: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    (found,) = Safe.mistakes()
+
+    assert mistake in found
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize("hosts", ["", "*", "a.example,*", "https://a.example", "a.example:80", "a/b"])
+def test_production_has_to_name_its_hosts(monkeypatch: pytest.MonkeyPatch, hosts: str) -> None:
+    monkeypatch.setenv("SERVICE_ALLOWED_HOSTS", hosts)
+    monkeypatch.setenv("SERVICE_ENVIRONMENT", "production")
+
+    mistakes = [mistake.partition(":")[0] for mistake in ServiceSettings.mistakes()]
+
+    assert set(mistakes) == {"SERVICE_ALLOWED_HOSTS"}

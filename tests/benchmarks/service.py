@@ -169,7 +169,12 @@ def pin(process: int, core: int) -> None:
 def serve(*command: str | Path, url: str, path: str) -> Iterator[Server]:
     """Start a server, and wait until it answers on `path`."""
     port = free_port()
-    settings = {"SERVICE_ENVIRONMENT": "production", "SERVER_PORT": str(port), "DATABASE_URL": url}
+    settings = {
+        "SERVICE_ENVIRONMENT": "production",
+        "SERVICE_ALLOWED_HOSTS": "localhost,127.0.0.1",
+        "SERVER_PORT": str(port),
+        "DATABASE_URL": url,
+    }
     started = time.perf_counter()
     process = psutil.Popen(
         [sys.executable, *command],

@@ -9,20 +9,19 @@ from structlog.types import EventDict, WrappedLogger
 
 REDACTED = "[redacted]"
 
+WORDS = r"authorization|cookie|credential|e-?mail|passphrase|passw(?:or)?d|secret|token|api[-_]?key"
+
 # A field of such a name: `user_email`, `X-API-Key`, `set-cookie`.
-NAME = re.compile(
-    "authorization|cookie|credential|e-?mail|passphrase|passw(or)?d|secret|token|api[-_]?key", re.IGNORECASE
-)
+NAME = re.compile(WORDS, re.IGNORECASE)
 
 # The same within a text, as far as it can be told apart there.
 TEXT = re.compile(
-    r"""
-    (?<=://)[^/\s@'"]*:[^/\s'"]*(?=@)                                           # user and password of a URL
+    rf"""
+    (?<=://)[^/\s@:'"]*:[^/\s'"]*(?=@)                                          # user and password of a URL
     | (?<=[\w/]\?)[\w.%~+-]+=[^\s'"<>]*                                         # query of a URL
-    | \b(?:bearer|basic)\s+[\w.~+/=-]{8,}                                       # header
+    | \b(?:bearer|basic)\s+[\w.~+/=-]{{8,}}                                      # header
     | (?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+                                  # e-mail address
-    | (?:authorization|cookie|passphrase|passw(?:or)?d|secret|token|api[-_]?key)
-      ['"]?\s*[=:]\s*(?:'[^']*'|"[^"]*"|[^\s,;&)}\]]+)                          # name=value, 'name': 'value'
+    | (?:{WORDS})['"]?\s*[=:]\s*(?:'[^']*'|"[^"]*"|[^\s,;&)}}\]]+)               # name=value, 'name': 'value'
     | (?:input_value=|'input':\s|\bDETAIL:\s|\binvalid\ input\ for\ query\ ).+  # libraries that quote what they got
     """,
     re.IGNORECASE | re.VERBOSE,

@@ -1,6 +1,7 @@
 """Alive is not the same as ready."""
 
 import asyncio
+import signal
 from functools import partial
 from http import HTTPStatus
 
@@ -9,6 +10,8 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient
 
 from app.health import State, add_check, checks
+from app.main import create_app
+from tests.fixtures.http import connect
 from tests.fixtures.logs import Logged
 
 
@@ -85,3 +88,73 @@ async def test_a_check_that_hangs_has_failed(
     response = await client.get("/readyz")
 
     assert response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+
+
+async def test_many_probes_are_one_question(app: FastAPI, client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def check() -> None:
+        asked.append("shelf")
+        await asyncio.sleep(0)
+
+    add_check(app, "shelf", check)
+
+    await asyncio.gather(*(client.get("/readyz") for _ in range(5)))
+    monkeypatch.setattr(checks, "FRESH_SECONDS", 0)
+    app.state.readiness.fresh_until = 0
+    await client.get("/readyz")
+    await client.get("/readyz")
+
+    assert asked == ["shelf"] * 3
+
+
+async def test_a_probe_that_hangs_up_leaves_the_answer_to_the_others(app: FastAPI, client: AsyncClient) -> None:
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def check() -> None:
+        asked.set()
+        await over.wait()
+
+    add_check(app, "shelf", check)
+    first, second = (asyncio.create_task(client.get("/readyz")) for _ in range(2))
+    await asked.wait()
+
+    first.cancel()
+    over.set()
+    response = await second
+
+    assert response.status_code == HTTPStatus.OK
+
+
+async def test_before_it_stops_it_is_not_ready_but_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALTH_DRAIN", "0.05")
+    stopped = asyncio.Event()
+    server = signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
+    try:
+        async with connect(create_app()) as client:
+            signal.raise_signal(signal.SIGTERM)
+            response = await client.get("/readyz")
+            still_there = not stopped.is_set()
+            await asyncio.wait_for(stopped.wait(), 5)
+    finally:
+        signal.signal(signal.SIGTERM, server)
+
+    assert response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    assert response.json()["checks"]["shutdown"] == "fail"
+    assert still_there
+
+
+async def test_told_twice_it_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALTH_DRAIN", "60")
+    stopped = asyncio.Event()
+    server = signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
+    try:
+        async with connect(create_app()):
+            signal.raise_signal(signal.SIGTERM)
+            told_once = stopped.is_set()
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, server)
+
+    assert not told_once
+    assert stopped.is_set()

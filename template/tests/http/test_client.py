@@ -18,11 +18,15 @@ def serve_proxy(app: FastAPI) -> None:
     async def get_proxy(url: str, http_client: HttpClientDep) -> str:
         return (await http_client.get(url)).raise_for_status().text
 
+    @app.post("/tests/proxy")
+    async def post_proxy(url: str, http_client: HttpClientDep) -> str:
+        return (await http_client.post(url)).raise_for_status().text
 
-async def ask(app: FastAPI, url: str) -> Response:
+
+async def ask(app: FastAPI, url: str, method: str = "GET") -> Response:
     serve_proxy(app)
     async with connect(app) as client:
-        return await client.get("/tests/proxy", params={"url": url})
+        return await client.request(method, "/tests/proxy", params={"url": url})
 
 
 async def test_an_answer_comes_through(app: FastAPI, upstream: Upstream) -> None:
@@ -99,3 +103,80 @@ async def test_a_hundred_calls_that_wait_do_not_stop_the_next(
     responses = await asyncio.gather(*(client.get("/tests/proxy", params={"url": url}) for _ in range(101)))
 
     assert {response.status_code for response in responses} == {HTTPStatus.OK}
+
+
+@pytest.mark.parametrize("status", [HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT])
+async def test_what_may_be_asked_twice_is_asked_three_times(
+    app: FastAPI, upstream: Upstream, status: HTTPStatus
+) -> None:
+    response = await ask(app, await upstream.start(status=status))
+
+    assert response.status_code == HTTPStatus.BAD_GATEWAY
+    assert upstream.asked == ["/"] * 3
+
+
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [
+        ("POST", HTTPStatus.SERVICE_UNAVAILABLE),
+        ("GET", HTTPStatus.INTERNAL_SERVER_ERROR),
+        ("GET", HTTPStatus.NOT_FOUND),
+    ],
+)
+async def test_everything_else_is_asked_once(app: FastAPI, upstream: Upstream, method: str, status: HTTPStatus) -> None:
+    response = await ask(app, await upstream.start(status=status), method)
+
+    assert response.status_code == HTTPStatus.BAD_GATEWAY
+    assert upstream.asked == ["/"]
+
+
+async def test_silence_is_not_waited_for_twice(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_CLIENT_TIMEOUT", "0.05")
+
+    response = await ask(create_app(), await upstream.start(silent=True))
+
+    assert response.status_code == HTTPStatus.GATEWAY_TIMEOUT
+    assert upstream.asked == ["/"]
+
+
+async def test_a_connection_that_is_lost_is_made_again(app: FastAPI, upstream: Upstream) -> None:
+    response = await ask(app, await upstream.start("hello", lost=1))
+
+    assert response.json() == "hello"
+    assert upstream.asked == ["/", "/"]
+
+
+async def test_the_number_of_attempts_is_a_setting(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_CLIENT_ATTEMPTS", "1")
+
+    await ask(create_app(), await upstream.start(status=HTTPStatus.SERVICE_UNAVAILABLE))
+
+    assert upstream.asked == ["/"]
+
+
+async def test_the_id_of_the_request_is_passed_on(app: FastAPI, upstream: Upstream) -> None:
+    response = await ask(app, await upstream.start("hello"))
+
+    assert response.headers["x-request-id"] in upstream.heads[0].decode()
+
+
+async def test_a_redirect_within_the_host_is_followed(app: FastAPI, upstream: Upstream) -> None:
+    there = await upstream.start("hello", detour="/there")
+
+    response = await ask(app, there)
+
+    assert response.json() == "hello"
+    assert upstream.asked == ["/", "/there"]
+
+
+@pytest.mark.parametrize(
+    "location", ["{elsewhere}", "http://169.254.169.254/", "//127.0.0.2/", "ftp:/x", "http://[", "https://127.0.0.1:1/"]
+)
+async def test_a_redirect_to_another_host_is_not(app: FastAPI, upstream: Upstream, location: str) -> None:
+    elsewhere = await upstream.start("secret")
+    url = await upstream.start(detour=location.format(elsewhere=elsewhere))
+
+    response = await ask(app, url)
+
+    assert response.status_code == HTTPStatus.BAD_GATEWAY
+    assert upstream.asked == ["/"]

@@ -64,6 +64,21 @@ async def test_an_endpoint_may_say_something_else(app: FastAPI, client: AsyncCli
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize("headers", [{"Authorization": "Bearer x"}, {"Cookie": "session=x"}])
+async def test_what_somebody_signed_in_gets_is_never_public(
+    app: FastAPI, client: AsyncClient, headers: dict[str, str]
+) -> None:
+    @app.get("/tests/catalogue")
+    async def get_catalogue(response: Response) -> None:
+        response.headers["Cache-Control"] = "public, max-age=60"
+
+    anonymous = await client.get("/tests/catalogue")
+    signed_in = await client.get("/tests/catalogue", headers=headers)
+
+    assert anonymous.headers["cache-control"] == "public, max-age=60"
+    assert signed_in.headers["cache-control"] == "private, max-age=60"
+
+
 @pytest.mark.parametrize(
     ("environment", "url", "policy"),
     [

@@ -43,6 +43,23 @@ async def test_each_request_is_one_line(logged: Logged, app: FastAPI, client: As
     }
 
 
+@pytest.mark.parametrize(
+    ("parent", "trace"),
+    [
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "0af7651916cd43dd8448eb211c80319c"),
+        ("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", None),
+        ("hunter2", None),
+    ],
+)
+async def test_the_trace_of_the_caller_is_named(
+    logged: Logged, client: AsyncClient, parent: str, trace: str | None
+) -> None:
+    await client.get("/livez", headers={"traceparent": parent})
+
+    (line,) = logged()
+    assert line.get("trace_id") == trace
+
+
 async def test_a_path_that_leads_nowhere_is_not_logged(logged: Logged, client: AsyncClient) -> None:
     await client.get("/hunter2")
 
