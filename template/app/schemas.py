@@ -14,4 +14,8 @@ Int64 = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
 class Schema(BaseModel):
     """The base of what callers send: nothing that was not asked for, no number that JSON does not have."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        str_min_length=0,  # has every text looked at: half a surrogate pair cannot be sent back
+    )

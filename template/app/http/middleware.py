@@ -1,7 +1,7 @@
 """What happens around every request, in one pure ASGI middleware."""
 
+import random
 import re
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from time import perf_counter
@@ -46,42 +46,15 @@ class RequestContextMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = ended = perf_counter()
         context = identify(scope)
-        refused: Message | None = None
         current.set(context)  # and never reset: the server, too, logs on behalf of this request
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal ended, refused
-            if message["type"] == "http.response.start":
-                given = list(message.get("headers", ()))
-                if message["status"] >= 400 and PLAIN_TEXT in given and refuses(scope, message["status"]):
-                    refused = message  # until its text is there
-                    return
-                if context.on_commit or context.on_rollback:
-                    await context.settle(committed=message["status"] < 400)
-                context.status = int(message["status"])
-                names = {name for name, _ in given}
-                policy = self.https_policy if scope.get("scheme") == "https" else POLICY
-                message["headers"] = [
-                    *(given if b"cache-control" not in names else private(scope, given)),
-                    *(header for header in policy if header[0] not in names),
-                    (b"server-timing", b"app;dur=%.1f" % ((perf_counter() - started) * 1000)),
-                    (b"x-request-id", context.request_id.encode()),
-                ]
-            elif refused is not None:
-                response = refusal(Request(scope), refused, message.get("body", b""))
-                refused = None
-                await response(scope, receive, send_with_id)
-                return
-            await send(message)
-            ended = perf_counter()
-
+        policy = self.https_policy if scope.get("scheme") == "https" else POLICY
+        answer = Answer(scope, receive, send, context, policy)
         try:
-            await self.app(scope, receive, send_with_id)
+            await self.app(scope, receive, answer.send)
         finally:
             if context.status is None:
-                ended = perf_counter()
+                answer.ended = perf_counter()
                 await context.settle(committed=False)
             self.write(
                 {
@@ -89,10 +62,52 @@ class RequestContextMiddleware:
                     "method": scope["method"],
                     "route": route(scope),
                     "status": context.status,
-                    "duration_ms": round((ended - started) * 1000, 3),
+                    "duration_ms": round((answer.ended - answer.started) * 1000, 3),
                     "client_ip": scope["client"][0] if scope["client"] else None,
                 }
             )
+
+
+class Answer:
+    """On its way out. Not a closure, which would refer to itself: each request would wait for the garbage collector."""
+
+    __slots__ = ("context", "ended", "policy", "receive", "refused", "scope", "started", "transmit")
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, context: RequestContext, policy: Sequence[Header]
+    ) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.transmit = send
+        self.context = context
+        self.policy = policy
+        self.refused: Message | None = None
+        self.started = self.ended = perf_counter()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = list(message.get("headers", ()))
+            if message["status"] >= 400 and PLAIN_TEXT in given and refuses(self.scope, message["status"]):
+                self.refused = message  # until its text is there
+                return
+            context = self.context
+            if context.on_commit or context.on_rollback:
+                await context.settle(committed=message["status"] < 400)
+            context.status = int(message["status"])
+            names = {name for name, _ in given}
+            message["headers"] = [
+                *(given if b"cache-control" not in names else private(self.scope, given)),
+                *[header for header in self.policy if header[0] not in names],
+                (b"server-timing", b"app;dur=%.1f" % ((perf_counter() - self.started) * 1000)),
+                (b"x-request-id", context.request_id.encode()),
+            ]
+        elif self.refused is not None:
+            response = refusal(Request(self.scope), self.refused, message.get("body", b""))
+            self.refused = None
+            await response(self.scope, self.receive, self.send)
+            return
+        await self.transmit(message)
+        self.ended = perf_counter()
 
 
 def identify(scope: Scope) -> RequestContext:
@@ -104,7 +119,7 @@ def identify(scope: Scope) -> RequestContext:
         elif name == b"traceparent":
             trace = TRACE_PARENT.fullmatch(value)
     return RequestContext(
-        id[0].decode() if id else secrets.token_hex(16), trace_id=trace[1].decode() if trace else None
+        id[0].decode() if id else f"{random.getrandbits(128):032x}", trace_id=trace[1].decode() if trace else None
     )
 
 

@@ -125,9 +125,10 @@ def configure() -> None:
 def access_logger() -> Callable[[EventDict], None]:
     """Return the writer of the one line per request, without the logger objects: they cost four times the line."""
     settings = LogSettings()
-    chain = (*PROCESSORS, renderers(settings)[-1])  # nothing in this line comes from the caller as it is
     if settings.level not in {"DEBUG", "INFO"}:
         return lambda event: None
+    *_, render = renderers(settings)
+    chain = (*PROCESSORS, render)  # nothing in this line comes from the caller as it is
 
     def write(event: EventDict) -> None:
         for processor in chain:
