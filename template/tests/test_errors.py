@@ -178,3 +178,30 @@ async def test_a_status_without_a_body_stays_without(app: FastAPI, client: Async
     assert response.status_code == HTTPStatus.NOT_MODIFIED
     assert response.headers["etag"] == '"1"'
     assert response.content == b""
+
+
+@pytest.mark.parametrize(
+    ("error", "levels"),
+    [
+        (ServiceError("The press is jammed."), ["error", "info"]),
+        (HTTPException(HTTPStatus.BAD_GATEWAY), ["error", "info"]),
+        (RuntimeError("The press is jammed."), ["error", "info"]),
+        (ShelfEmpty("Nothing is left."), ["info"]),
+        (HTTPException(HTTPStatus.NOT_FOUND), ["info"]),
+    ],
+)
+async def test_a_failure_of_the_service_is_one_error_with_its_stack(
+    logged: Logged, app: FastAPI, client: AsyncClient, error: Exception, levels: list[str]
+) -> None:
+    @app.get("/tests/shelves")
+    async def get_shelves() -> None:
+        raise error
+
+    await client.get("/tests/shelves")
+
+    records = logged()
+    assert [record["level"] for record in records] == levels
+    assert ["get_shelves" in str(record.get("exception")) for record in records] == [
+        *([True] * (len(levels) - 1)),
+        False,
+    ]
