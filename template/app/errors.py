@@ -9,7 +9,7 @@ from typing import ClassVar
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.stdlib import get_logger
@@ -42,20 +42,20 @@ class ServiceError(Exception):
 class FieldProblem(BaseModel):
     """One thing wrong with the input; `pointer` is a JSON pointer (RFC 6901) into body, query, path or header."""
 
-    pointer: str
-    code: str
-    message: str
+    pointer: str = Field(examples=["/body/name"])
+    code: str = Field(examples=["string_too_short"])
+    message: str = Field(examples=["String should have at least 1 character"])
 
 
 class Problem(BaseModel):
     """What went wrong (RFC 9457); `type` names the kind of problem, and `errors` what is wrong with the input."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    request_id: str
+    type: str = Field(examples=["/problems/validation_failed"])
+    title: str = Field(examples=["Validation failed"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["The request does not have the expected form."])
+    instance: str = Field(examples=["/v1/orders"])
+    request_id: str = Field(examples=["9f1c2d8e4b7a4f0c8d3e5a6b7c8d9e0f"])
     errors: Sequence[FieldProblem] | None = None
 
 

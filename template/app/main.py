@@ -7,7 +7,7 @@ from app.errors import UnhandledErrors
 from app.features import FEATURES
 from app.http import Admission, RequestContextMiddleware, add_cors
 from app.logs import access_logger
-from app.openapi import PROBLEMS, Service, add_docs
+from app.openapi import PROBLEMS, Service, add_docs, describe
 from app.resources import RESOURCES
 from app.settings import Environment, ServiceSettings, project
 
@@ -20,6 +20,8 @@ def create_app() -> FastAPI:
         title=metadata.name,
         version=metadata.version,
         description=metadata.description,
+        openapi_tags=describe([*FEATURES, *RESOURCES]),
+        generate_unique_id_function=lambda route: route.name,
         openapi_url="/openapi.json" if settings.shows_docs else None,
         docs_url=None,
         redoc_url=None,

@@ -2,7 +2,9 @@
 
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from hashlib import sha256
+from types import ModuleType
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,6 +12,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 
 from app.errors import Problem
+from app.feature import Feature
+from app.settings import project
 
 MEDIA = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {  # as FastAPI wants them
@@ -20,12 +24,29 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {  # as FastAPI wants them
 
 class Service(FastAPI):
     def openapi(self) -> dict[str, Any]:  # as FastAPI has it
-        """Add the schema of the problems that `PROBLEMS` refers to."""
+        """Add whose the service is and the schema that `PROBLEMS` refers to; leave out the tags that nothing has."""
         description = super().openapi()
+        operations = [operation for path in description["paths"].values() for operation in path.values()]
+        used = {tag for operation in operations for tag in operation.get("tags", ())}
+        description["tags"] = [tag for tag in description.get("tags", ()) if tag["name"] in used]
+        owner = project()
+        if owner.author:  # FastAPI would want email-validator for it
+            description["info"]["contact"] = owner.author
+        if owner.license:
+            description["info"]["license"] = {"name": owner.license, "identifier": owner.license}
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = description.setdefault("components", {}).setdefault("schemas", {})
         schemas.update(problem.pop("$defs"), Problem=problem)
         return description
+
+
+def describe(features: Sequence[Feature]) -> list[dict[str, Any]]:  # as FastAPI wants them
+    """Return a tag for each module, described by the first line of its docstring."""
+    return [
+        {"name": feature.__name__.rpartition(".")[2], "description": feature.__doc__.partition("\n")[0]}
+        for feature in features
+        if isinstance(feature, ModuleType) and feature.__doc__
+    ]
 
 
 def add_docs(app: FastAPI) -> None:

@@ -13,8 +13,14 @@ from app.items.service import ItemService, ItemServiceDep
 
 router = APIRouter(prefix="/items", tags=["items"])
 
+LOCATION = {"headers": {"Location": {"description": "where the item is", "schema": {"type": "string"}}}}
 
-@router.post("", status_code=HTTPStatus.CREATED, response_model=ItemRead)
+
+class CSVResponse(StreamingResponse):
+    media_type = "text/csv"
+
+
+@router.post("", status_code=HTTPStatus.CREATED, response_model=ItemRead, responses={HTTPStatus.CREATED: LOCATION})
 async def create_item(data: ItemCreate, service: ItemServiceDep, request: Request, response: Response) -> Item:
     item = await service.create(data)
     response.headers["Location"] = request.app.url_path_for("get_item", id=str(item.id))
@@ -23,16 +29,15 @@ async def create_item(data: ItemCreate, service: ItemServiceDep, request: Reques
 
 @router.get("")
 async def list_items(query: PageQuery, service: ItemServiceDep) -> Page[ItemRead]:
+    """The newest first; `next_cursor` is the `cursor` of the page that follows."""
     return await service.page(query)
 
 
-@router.get("/export")
-async def export_items(session: ReadSessionDep) -> StreamingResponse:
-    return StreamingResponse(
-        await ItemService(session).export(),
-        media_type="text/csv",
-        headers={"Content-Disposition": 'attachment; filename="items.csv"'},
-    )
+@router.get("/export", response_class=CSVResponse)
+async def export_items(session: ReadSessionDep) -> CSVResponse:
+    """All of them, the oldest first."""
+    headers = {"Content-Disposition": 'attachment; filename="items.csv"'}
+    return CSVResponse(await ItemService(session).export(), headers=headers)
 
 
 @router.get("/{id}", response_model=ItemRead)

@@ -8,9 +8,9 @@ from pydantic import MISSING, BaseModel, Field
 
 from app.schemas import Int32, Line, Schema, Text
 
-Name = Annotated[Line, Field(min_length=1, max_length=100)]
-Description = Annotated[Text, Field(max_length=1000)]
-PriceCents = Annotated[Int32, Field(ge=0, description="in cents")]
+Name = Annotated[Line, Field(min_length=1, max_length=100, examples=["Desk lamp"])]
+Description = Annotated[Text, Field(max_length=1000, examples=["It glows."])]
+PriceCents = Annotated[Int32, Field(ge=0, description="in cents", examples=[1999])]
 
 
 class ItemCreate(Schema):

@@ -18,6 +18,6 @@ class ProviderStatus(StrEnum):
 class RatesRead(BaseModel):
     """What one unit of `base` is worth in each currency, and how each provider fared."""
 
-    base: Currency
-    rates: dict[Currency, Rate]
-    providers: dict[str, ProviderStatus]
+    base: Currency = Field(examples=["CHF"])
+    rates: dict[Currency, Rate] = Field(examples=[{"EUR": 1.07, "GBP": 0.94}])
+    providers: dict[str, ProviderStatus] = Field(examples=[{"frankfurter": "ok", "er_api": "timeout"}])

@@ -166,6 +166,13 @@ async def test_the_export_is_read_in_pieces(client: AsyncClient, session: AsyncS
     assert [line.split(",")[-1] for line in response.text.splitlines()[1:]] == [str(number) for number in range(2500)]
 
 
+async def test_the_description_knows_the_location_and_the_export(client: AsyncClient) -> None:
+    paths = (await client.get("/openapi.json")).json()["paths"]
+
+    assert "Location" in paths["/v1/items"]["post"]["responses"]["201"]["headers"]
+    assert paths["/v1/items/export"]["get"]["responses"]["200"]["content"].keys() == {"text/csv"}
+
+
 async def test_an_empty_table_exports_its_header(client: AsyncClient) -> None:
     response = await client.get("/v1/items/export")
 
