@@ -1,8 +1,8 @@
 """Errors as problem documents (RFC 9457)."""
 
 import re
-from collections.abc import Mapping, Sequence
-from http import HTTPStatus
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPMethod, HTTPStatus
 from http.client import responses
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.stdlib import get_logger
 
@@ -104,7 +105,18 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
         return Response(status_code=error.status_code, headers=error.headers)
     log_failure(error.status_code, error)
-    return problem(request, error.status_code, error.detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(allowed_methods(request))
+    return problem(request, error.status_code, error.detail, headers=headers)
+
+
+def allowed_methods(request: Request) -> Iterator[str]:
+    """Yield the methods of every route with this path (RFC 9110, 10.2.1); Starlette names those of the first."""
+    for method in HTTPMethod:
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+            yield method
 
 
 async def on_validation_error(request: Request, error: Exception) -> Response:

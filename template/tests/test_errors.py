@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from http import HTTPStatus
 
 import pytest
-from fastapi import FastAPI, HTTPException
+from fastapi import APIRouter, FastAPI, HTTPException
 from fastapi.responses import StreamingResponse
 from httpx2 import AsyncClient
 
@@ -42,6 +42,24 @@ async def test_a_wrong_method_names_the_right_ones(client: AsyncClient) -> None:
     assert response.status_code == HTTPStatus.METHOD_NOT_ALLOWED
     assert response.headers["allow"] == "GET"
     assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_wrong_method_names_those_of_all_endpoints_with_the_path(app: FastAPI, client: AsyncClient) -> None:
+    router = APIRouter(prefix="/shelves")
+
+    @router.get("/{number}")
+    async def get_shelf(number: int) -> int:
+        return number
+
+    @router.delete("/{number}")
+    async def delete_shelf(number: int) -> None: ...
+
+    app.include_router(router, prefix="/tests")
+
+    response = await client.put("/tests/shelves/1")
+
+    assert response.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+    assert response.headers["allow"] == "DELETE, GET"
 
 
 async def test_a_service_error_is_named_after_its_class(app: FastAPI, client: AsyncClient) -> None:
