@@ -77,12 +77,16 @@ async def test_the_owners_middleware_stands_inside_the_request(logged: Logged, m
     assert [record["event"] for record in logged()] == ["http.unhandled_error", "http.request"]
 
 
-async def test_every_answer_is_described(app: FastAPI, client: AsyncClient) -> None:
-    @app.post("/tests/orders")
-    async def create_order(number: int) -> int:
-        return number
+async def test_every_answer_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(app: FastAPI) -> None:
+        @app.post("/tests/orders")
+        async def create_order(number: int) -> int:
+            return number
 
-    description = (await client.get("/openapi.json")).json()
+    monkeypatch.setattr(main, "RESOURCES", [SimpleNamespace(install=install)])
+
+    async with connect(main.create_app()) as client:
+        description = (await client.get("/openapi.json")).json()
 
     responses = description["paths"]["/tests/orders"]["post"]["responses"]
     assert responses.keys() == {"200", "4XX", "5XX"}

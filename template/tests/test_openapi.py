@@ -6,7 +6,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from fastapi import FastAPI
@@ -61,10 +61,11 @@ async def test_the_tags_in_use_are_described_by_their_packages(monkeypatch: pyte
     assert "errors" not in descriptions
 
 
-async def test_an_operation_is_called_like_its_endpoint(app: FastAPI, client: AsyncClient) -> None:
-    install(app)
+async def test_an_operation_is_called_like_its_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "RESOURCES", [SimpleNamespace(install=install)])
 
-    paths = (await client.get("/openapi.json")).json()["paths"]
+    async with connect(main.create_app()) as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
 
     assert paths["/tests/orders"]["get"]["operationId"] == "list_orders"
 
