@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from app.database import Page, PageQuery, ReadSessionDep
 from app.items.models import Item
-from app.items.schemas import ItemCreate, ItemRead, ItemUpdate
+from app.items.schemas import Checksum, ItemCreate, ItemRead, ItemUpdate
 from app.items.service import ItemService, ItemServiceDep
 
 router = APIRouter(prefix="/items", tags=["items"])
@@ -38,6 +38,12 @@ async def export_items(session: ReadSessionDep) -> CSVResponse:
     """All of them, the oldest first."""
     headers = {"Content-Disposition": 'attachment; filename="items.csv"'}
     return CSVResponse(await ItemService(session).export(), headers=headers)
+
+
+@router.get("/export/checksum")
+async def get_export_checksum(session: ReadSessionDep) -> Checksum:
+    """What `export` would be, to compare with what has arrived."""
+    return Checksum(sha256=await ItemService(session).checksum())
 
 
 @router.get("/{id}", response_model=ItemRead)

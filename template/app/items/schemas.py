@@ -34,3 +34,7 @@ class ItemRead(BaseModel):
     price_cents: PriceCents
     created_at: datetime
     updated_at: datetime
+
+
+class Checksum(BaseModel):
+    sha256: str

@@ -1,5 +1,6 @@
 """Items can be created, read, listed, changed, deleted and exported."""
 
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -171,6 +172,16 @@ async def test_the_description_knows_the_location_and_the_export(client: AsyncCl
 
     assert "Location" in paths["/v1/items"]["post"]["responses"]["201"]["headers"]
     assert paths["/v1/items/export"]["get"]["responses"]["200"]["content"].keys() == {"text/csv"}
+
+
+async def test_the_checksum_is_that_of_the_export(client: AsyncClient, session: AsyncSession) -> None:
+    session.add_all(Item(name=f"Lamp {number} 💡", price_cents=number) for number in range(2500))
+    await session.commit()
+
+    export = await client.get("/v1/items/export")
+    checksum = await client.get("/v1/items/export/checksum")
+
+    assert checksum.json() == {"sha256": sha256(export.content).hexdigest()}
 
 
 async def test_an_empty_table_exports_its_header(client: AsyncClient) -> None:
