@@ -35,7 +35,12 @@ def create_app() -> FastAPI:
     for feature in [*FEATURES, *RESOURCES]:
         feature.install(app)
     # around it, the outermost last
-    app.add_middleware(Admission, hosts=settings.allowed_hosts, max_concurrency=settings.max_concurrency)
+    app.add_middleware(
+        Admission,
+        hosts=settings.allowed_hosts,
+        max_concurrency=settings.max_concurrency,
+        max_body_bytes=settings.max_body_bytes,
+    )
     app.add_middleware(UnhandledErrors)
     add_cors(app)  # around the errors: a page has to be able to read them
     production = settings.environment is Environment.PRODUCTION

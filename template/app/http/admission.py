@@ -11,23 +11,29 @@ from starlette.websockets import WebSocket
 from app.errors import problem
 
 PROBES = {"/livez", "/readyz"}  # asked by address, and most of all when the service is busy
+BODILESS = {"GET", "HEAD"}
 
 
 class Admission:
     """`hosts` are names, or `*.example.com` for every name below; none means any."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], max_concurrency: int) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], max_concurrency: int, max_body_bytes: int) -> None:
         self.app = app
         self.hosts = any_of(hosts) if hosts else None
         self.free = max_concurrency
+        self.max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or scope["path"] in PROBES:
             await self.app(scope, receive, send)
         elif self.hosts is not None and not self.hosts.fullmatch(host(scope)):
-            await refuse(scope, receive, send)
+            await refuse_host(scope, receive, send)
         elif scope["type"] == "websocket":
             await self.app(scope, receive, send)
+        elif scope["method"] in BODILESS and body_bytes(scope) > self.max_body_bytes:
+            # Nobody would read it, and a streamed answer would fall over it half-way.
+            response = problem(Request(scope), HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Content Too Large")
+            await response(scope, receive, send)
         elif self.free == 0:
             response = problem(
                 Request(scope),
@@ -57,7 +63,17 @@ def host(scope: Scope) -> bytes:
     return values[0] if len(values) == 1 else b""
 
 
-async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+def body_bytes(scope: Scope) -> float:
+    """Return what is announced; nobody knows the length of what comes in chunks."""
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return float("inf")
+        if name == b"content-length":
+            return int(value)
+    return 0
+
+
+async def refuse_host(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await WebSocket(scope, receive, send).close()
         return

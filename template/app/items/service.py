@@ -8,7 +8,8 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from anyio import CapacityLimiter
+from anyio import CancelScope, CapacityLimiter
+from anyio.lowlevel import checkpoint_if_cancelled
 from anyio.to_thread import run_sync
 from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncResult, AsyncSession
@@ -18,7 +19,6 @@ from app.errors import ServiceError
 from app.items.models import Item
 from app.items.repository import ItemRepository
 from app.items.schemas import ItemCreate, ItemRead, ItemUpdate
-
 
 # Two at a time, in threads: more would take the processor from everybody else's requests.
 hashing = CapacityLimiter(2)
@@ -73,7 +73,13 @@ async def write_csv(lines: AsyncResult[*tuple[Any, ...]]) -> AsyncGenerator[str]
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(lines.keys())
-    async for rows in lines.partitions():
+    pieces = aiter(lines.partitions())
+    while True:
+        await checkpoint_if_cancelled()  # where the client has left
+        with CancelScope(shield=True):  # a query that is broken off would take its connection along
+            rows = await anext(pieces, None)
+        if rows is None:
+            break
         writer.writerows(rows)
         yield text.getvalue()
         text.seek(0)
