@@ -1,8 +1,10 @@
 """The description of the service, for machines and for people."""
 
 import re
+import tomllib
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from types import ModuleType
 from typing import Any
@@ -13,7 +15,7 @@ from fastapi.responses import HTMLResponse
 
 from app.errors import Problem
 from app.feature import Feature
-from app.settings import project
+from app.settings import ROOT
 
 MEDIA = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {  # as FastAPI wants them
@@ -29,15 +31,23 @@ class Service(FastAPI):
         operations = [operation for path in description["paths"].values() for operation in path.values()]
         used = {tag for operation in operations for tag in operation.get("tags", ())}
         description["tags"] = [tag for tag in description.get("tags", ()) if tag["name"] in used]
-        owner = project()
-        if owner.author:  # FastAPI would want email-validator for it
-            description["info"]["contact"] = owner.author
-        if owner.license:
-            description["info"]["license"] = {"name": owner.license, "identifier": owner.license}
+        description["info"].update(ownership())  # as an argument of FastAPI's, the contact would want email-validator
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = description.setdefault("components", {}).setdefault("schemas", {})
         schemas.update(problem.pop("$defs"), Problem=problem)
         return description
+
+
+@cache
+def ownership() -> dict[str, Any]:  # as OpenAPI has it
+    """Read from `[project]` of `pyproject.toml` whose the service is, as far as it says so."""
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    owned = {}
+    if authors := metadata.get("authors"):
+        owned["contact"] = authors[0]
+    if isinstance(license := metadata.get("license"), str):  # an SPDX expression
+        owned["license"] = {"name": license, "identifier": license}
+    return owned
 
 
 def describe(features: Sequence[Feature]) -> list[dict[str, Any]]:  # as FastAPI wants them

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -156,18 +156,13 @@ class ServiceSettings(Settings):
 
 
 class Project(NamedTuple):
-    """`license` is an SPDX expression; `author` has a name, an e-mail address or both."""
-
     name: str
     version: str
     description: str
-    license: str | None
-    author: Mapping[str, str] | None
 
 
 @cache
 def project() -> Project:
     """Read `[project]` of `pyproject.toml`, the one place that names this service."""
     metadata = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    license, author = metadata.get("license"), next(iter(metadata.get("authors", ())), None)
-    return Project(metadata["name"], metadata["version"], metadata["description"], license, author)
+    return Project(metadata["name"], metadata["version"], metadata["description"])

@@ -31,7 +31,7 @@ class Broken:
 async def test_it_is_named_after_its_project(client: AsyncClient) -> None:
     information = (await client.get("/openapi.json")).json()["info"]
 
-    assert (information["title"], information["version"], information["description"]) == project()[:3]
+    assert (information["title"], information["version"], information["description"]) == project()
 
 
 def test_it_starts_and_stops_when_its_server_says_so(app: FastAPI) -> None:

@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
-from app import health, main, openapi
-from app.settings import ROOT, Project
+from app import health, main
+from app.settings import ROOT
 from tests.fixtures.http import connect
 
 
@@ -36,14 +36,6 @@ async def test_it_says_whose_the_service_is(client: AsyncClient) -> None:
 
     assert information.get("contact") == next(iter(metadata.get("authors", ())), None)
     assert information.get("license", {}).get("identifier") == metadata.get("license")
-
-
-async def test_it_leaves_out_what_nobody_has_said(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openapi, "project", lambda: Project("orders", "1.0.0", "Takes orders.", None, None))
-
-    information = (await client.get("/openapi.json")).json()["info"]
-
-    assert information.keys() == {"title", "version", "description"}
 
 
 async def test_the_tags_in_use_are_described_by_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,18 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import MISSING, BaseModel, Field
+from pydantic import MISSING, BaseModel, ConfigDict, Field
 
 from app.schemas import Int32, Line, Schema, Text
 
-Name = Annotated[Line, Field(min_length=1, max_length=100, examples=["Desk lamp"])]
-Description = Annotated[Text, Field(max_length=1000, examples=["It glows."])]
-PriceCents = Annotated[Int32, Field(ge=0, description="in cents", examples=[1999])]
+Name = Annotated[Line, Field(min_length=1, max_length=100)]
+Description = Annotated[Text, Field(max_length=1000)]
+PriceCents = Annotated[Int32, Field(ge=0, description="in cents")]
 
 
 class ItemCreate(Schema):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Desk lamp", "price_cents": 1999}]})
+
     name: Name
     description: Description | None = None
     price_cents: PriceCents
@@ -21,6 +23,8 @@ class ItemCreate(Schema):
 
 class ItemUpdate(Schema):
     """A field that is left out stays as it is; `null` clears the description."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"price_cents": 1499}]})
 
     name: Name | MISSING = MISSING
     description: Description | MISSING | None = MISSING
