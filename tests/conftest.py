@@ -17,6 +17,7 @@ from pytest_copie.plugin import Copie
 
 from tests.combinations import FULL, REPOSITORY, Answers, drawn, identify, identify_toggle
 from tests.postgresql import PostgreSQL
+from tests.serving import Service, serve
 from tests.suites import LOG
 
 Render = Callable[[Answers], Path]
@@ -175,6 +176,20 @@ def postgresql() -> Iterator[PostgreSQL]:
     server = PostgreSQL()
     yield server
     server.close()
+
+
+@pytest.fixture
+def postgres() -> Iterator[PostgreSQL]:
+    """A server that no other test uses."""
+    server = PostgreSQL()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def service(full: Path, postgres: PostgreSQL) -> Iterator[Service]:
+    with serve(full, postgres) as service:
+        yield service
 
 
 @pytest.fixture(scope="session")

@@ -8,16 +8,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
-from tests.postgresql import START_SECONDS, free_port
+import httpx2
+
+from tests.postgresql import START_SECONDS, PostgreSQL, free_port
 
 # uvicorn ends itself with the signal that it was sent
 STOPPED = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
 
+POOL = 15
+COMMAND = [sys.executable, "-m", "app.serve"]
 
 SUITE = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 """The service's own suite, in the environment of this repository."""
@@ -85,3 +93,69 @@ def served(
 def alembic(service: Path, database: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     variables = {"DATABASE_URL": database, "SERVICE_ENVIRONMENT": "development"}
     return run(service, sys.executable, "-m", "alembic", *arguments, variables=variables)
+
+
+@dataclass
+class Service:
+    url: str
+    process: subprocess.Popen[str]
+    database: str
+    log: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
+
+    def create(self, name: str | None = None) -> httpx2.Response:
+        item = {"name": name or uuid4().hex, "price_cents": 1}
+        return httpx2.post(f"{self.url}/v1/items", json=item, timeout=30)
+
+    def get(self, path: str) -> httpx2.Response:
+        return httpx2.get(f"{self.url}{path}", timeout=30)
+
+    def create_many(self, number: int) -> list[httpx2.Response]:
+        with ThreadPoolExecutor(number) as threads:
+            return list(threads.map(lambda _: self.create(), range(number)))
+
+    def stop(self) -> None:
+        """Wait until it has ended, and its log has been read."""
+        self.process.terminate()
+        self.process.wait(30)
+        if self.reader:
+            self.reader.join(5)
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log]
+
+
+@contextmanager
+def serve(
+    folder: Path, postgres: PostgreSQL, *, workers: int = 1, variables: Mapping[str, str] | None = None
+) -> Iterator[Service]:
+    """Serve the full service on a database of its own."""
+    database = postgres.create()
+    assert alembic(folder, database, "upgrade", "head").returncode == 0
+    variables = {"DATABASE_URL": database, **(variables or {})}
+    with served(folder, COMMAND, workers=workers, variables=variables) as (process, port, log):
+        assert process.stdout is not None
+        reader = threading.Thread(target=log.extend, args=[process.stdout], daemon=True)
+        reader.start()  # else the service blocks when the pipe is full
+        service = Service(f"http://127.0.0.1:{port}", process, database, log, reader)
+        try:
+            yield service
+        finally:
+            service.stop()
+
+
+def stored(postgres: PostgreSQL, service: Service) -> set[str]:
+    return {row["name"] for row in postgres.execute("SELECT name FROM items", service.database)}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "It has not come about."
+        time.sleep(0.02)
+
+
+def activity(postgres: PostgreSQL) -> list[str]:
+    """Return the states of the service's connections."""
+    rows = postgres.execute("SELECT state FROM pg_stat_activity WHERE application_name = 'my-service'")
+    return [row["state"] for row in rows]

@@ -1,12 +1,10 @@
 """The full service with a real PostgreSQL, which is stopped, frozen, restarted and killed under it."""
 
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,50 +13,10 @@ import pytest
 
 from tests.conftest import GIVEN
 from tests.postgresql import PostgreSQL
-from tests.serving import STOPPED, SUITE, alembic, run, served
+from tests.serving import COMMAND, POOL, STOPPED, SUITE, Service, activity, alembic, run, served, stored, until
 
 SECONDS = 5.0
 """How long an answer may take when the database has trouble."""
-
-POOL = 15
-
-COMMAND = [sys.executable, "-m", "app.serve"]
-
-
-@pytest.fixture
-def postgres() -> Iterator[PostgreSQL]:
-    """A server that no other test uses."""
-    server = PostgreSQL()
-    yield server
-    server.close()
-
-
-@dataclass
-class Service:
-    url: str
-    process: subprocess.Popen[str]
-    database: str
-
-    def create(self, name: str | None = None) -> httpx2.Response:
-        item = {"name": name or uuid4().hex, "price_cents": 1}
-        return httpx2.post(f"{self.url}/v1/items", json=item, timeout=30)
-
-    def get(self, path: str) -> httpx2.Response:
-        return httpx2.get(f"{self.url}{path}", timeout=30)
-
-    def create_many(self, number: int) -> list[httpx2.Response]:
-        with ThreadPoolExecutor(number) as threads:
-            return list(threads.map(lambda _: self.create(), range(number)))
-
-
-@pytest.fixture
-def service(full: Path, postgres: PostgreSQL) -> Iterator[Service]:
-    database = postgres.create()
-    assert alembic(full, database, "upgrade", "head").returncode == 0
-    with served(full, COMMAND, variables={"DATABASE_URL": database}) as (process, port, _):
-        assert process.stdout is not None
-        threading.Thread(target=process.stdout.read, daemon=True).start()  # else it blocks when the pipe is full
-        yield Service(f"http://127.0.0.1:{port}", process, database)
 
 
 def is_unavailable(response: httpx2.Response) -> bool:
@@ -69,23 +27,6 @@ def is_unavailable(response: httpx2.Response) -> bool:
         and response.json()["type"] == "/problems/database_unavailable"
         and response.elapsed.total_seconds() < SECONDS
     )
-
-
-def stored(postgres: PostgreSQL, service: Service) -> set[str]:
-    return {row["name"] for row in postgres.execute("SELECT name FROM items", service.database)}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "It has not come about."
-        time.sleep(0.02)
-
-
-def activity(postgres: PostgreSQL) -> list[str]:
-    """Return the states of the service's connections."""
-    rows = postgres.execute("SELECT state FROM pg_stat_activity WHERE application_name = 'my-service'")
-    return [row["state"] for row in rows]
 
 
 def test_a_database_that_is_stopped_is_found_again(service: Service, postgres: PostgreSQL) -> None:
