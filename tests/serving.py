@@ -67,7 +67,7 @@ def served(
         cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "SERVICE_ALLOWED_HOSTS": "127.0.0.1", **variables},
+        env={**os.environ, "SERVICE_ALLOWED_HOSTS": "127.0.0.1,localhost", **variables},
     ) as process:
         assert process.stdout is not None
         hanging = threading.Timer(START_SECONDS, process.kill)

@@ -50,7 +50,7 @@ TESTING = os.environ.get("SERVICE_ENVIRONMENT") == Environment.TEST
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """Reads `DATABASE_PASSWORD` from the file that `DATABASE_PASSWORD_FILE` names."""
+    """Reads `ORDERS_KEY` from the file that `ORDERS_KEY_FILE` names."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
         assert issubclass(self.settings_cls, Settings)

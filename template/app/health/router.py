@@ -1,6 +1,7 @@
 """`/livez` answers without asking anybody; `/readyz` asks for everything that the service needs."""
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import Request, Response
 from pydantic import BaseModel
@@ -15,6 +16,9 @@ class Liveness(BaseModel):
 class Readiness(BaseModel):
     status: State
     checks: dict[str, State]
+
+
+NOT_READY: dict[str, Any] = {"model": Readiness, "description": "A check has failed"}  # as FastAPI wants it
 
 
 async def livez() -> Liveness:
