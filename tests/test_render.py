@@ -12,6 +12,7 @@ import yaml
 from extensions.context import QUESTIONS
 from tests.combinations import BARE, FULL, REPOSITORY
 from tests.conftest import Render
+from tests.serving import run as run_in
 from tests.test_combinations import texts
 
 TEMPLATE = REPOSITORY / "template"
@@ -119,6 +120,14 @@ def test_a_bare_service_has_no_more_than_this(render: Render) -> None:
     bare = render(BARE)
 
     assert [path.relative_to(bare).as_posix() for path in sorted((bare / "app").rglob("*.py"))] == NO_FEATURE
+
+
+def test_every_setting_says_what_it_is_for(full: Path) -> None:
+    shown = run_in(full, sys.executable, "-m", "scripts.settings", check=True).stdout
+
+    settings = re.findall(r"^[A-Z_]+: .+\n(?:  (?:environment|\.env): .+\n)?(  .+\n)?", shown, re.MULTILINE)
+    assert len(settings) > 30
+    assert all(settings), shown
 
 
 def test_every_package_has_its_tests_and_its_page_under_the_same_word() -> None:

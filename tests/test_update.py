@@ -104,7 +104,7 @@ EDITS: Mapping[str, Edit] = {
     ),
     "tests/conftest.py": below("    # this service", '    "tests.fixtures.orders",'),
     "app/items/schemas.py": instead("max_length=100)", "max_length=80)"),
-    "app/rates/service.py": instead("timeout: PositiveFloat = 2.0", "timeout: PositiveFloat = 3.0"),
+    "app/rates/service.py": instead("default=2.0", "default=3.0"),
     "app/settings.py": instead("return Project(", "# the one place\n    return Project("),
 }
 

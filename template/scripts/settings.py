@@ -78,7 +78,8 @@ def main() -> None:
         print(f"{variable}: {describe(field.annotation)} = {show(field, field.default)}")
         if found := find(settings, name):
             print(f"  {found[0]}: {show(field, found[1])}")
-        print(f"  {field.description}")
+        if field.description:
+            print(f"  {field.description}")
 
 
 if __name__ == "__main__":
