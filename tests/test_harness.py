@@ -72,7 +72,7 @@ def test_a_feature_that_is_not_attached_fails_a_test_of_behaviour(broken: Break,
     ("middleware", "behaviour"),
     [
         ("UnhandledErrors", "test_an_unexpected_error_shows_only_the_request_id"),
-        ("RequestBodyLimitMiddleware", "test_a_body_that_is_too_large_is_refused"),
+        ("BodyLimit", "test_a_body_that_is_too_large_is_refused"),
         ("RequestContextMiddleware", "test_an_answer_carries_a_new_id"),
     ],
 )

@@ -1,11 +1,10 @@
 """The application."""
 
 from fastapi import FastAPI
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from app.errors import UnhandledErrors
 from app.features import FEATURES
-from app.http import Admission, RequestContextMiddleware, add_cors
+from app.http import Admission, BodyLimit, RequestContextMiddleware, add_cors
 from app.logs import access_logger
 from app.openapi import PROBLEMS, Service, add_docs, describe
 from app.resources import RESOURCES
@@ -31,7 +30,7 @@ def create_app() -> FastAPI:
     if settings.shows_docs:
         add_docs(app)
     # inside everything that is installed
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, max_body_size=settings.max_body_bytes)
     for feature in [*FEATURES, *RESOURCES]:
         feature.install(app)
     # around it, the outermost last

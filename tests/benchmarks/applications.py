@@ -1,4 +1,4 @@
-"""The two applications that are compared; `service.py` starts each in a process of its own, which runs this file."""
+"""The applications that are compared; `service.py` starts each in a process of its own, which runs this file."""
 
 import os
 import sys
@@ -92,6 +92,14 @@ def bare() -> FastAPI:
     return app
 
 
+def always() -> FastAPI:
+    """Leave out of the service what the answers chose: what stays is there in every combination."""
+    features = import_module("app.features")
+    core = ("app.errors", "app.logs", "app.health", "app.http")
+    features.FEATURES = [feature for feature in features.FEATURES if feature.__name__ in core]
+    return service()
+
+
 def service() -> FastAPI:
     """Add to the service an endpoint without a database, in a router after all others, as a resource is added."""
     app: FastAPI = import_module("app.main").app
@@ -103,7 +111,7 @@ def service() -> FastAPI:
 
 def main() -> None:
     options: dict[str, Any] = {"server_header": False, "access_log": False, "log_config": None}  # those of app.serve
-    application = {"bare": bare, "service": service}[sys.argv[1]]()
+    application = {"bare": bare, "always": always, "service": service}[sys.argv[1]]()
     uvicorn.run(application, port=int(os.environ["SERVER_PORT"]), loop="uvloop", http="httptools", **options)
 
 

@@ -48,6 +48,7 @@ class Route(NamedTuple):
     target: str
     status: HTTPStatus
     request: Callable[[], bytes]
+    application: str = "service"
 
 
 class Server(NamedTuple):
@@ -74,7 +75,8 @@ def create() -> bytes:
 
 
 ROUTES: Sequence[Route] = (
-    Route("`/v1` without a database", "≥ 0.80", HTTPStatus.OK, lambda: request("GET", "/v1/ping")),
+    Route("`/v1`, no feature", "≥ 0.80", HTTPStatus.OK, lambda: request("GET", "/v1/ping"), "always"),
+    Route("`/v1` without a database", "", HTTPStatus.OK, lambda: request("GET", "/v1/ping")),
     Route("list of 20", "≥ 0.35", HTTPStatus.OK, lambda: request("GET", "/v1/items?limit=20")),
     Route("create", "≥ 0.32", HTTPStatus.CREATED, create),
 )
@@ -254,12 +256,17 @@ def run(rounds: int, requests: int) -> None:
         ]
         costs: dict[str, list[list[Cost]]] = {route.name: [] for route in ROUTES}
         with serve(APPLICATIONS, "service", url=urls[1], path="/v1/ping") as service:
-            with serve(APPLICATIONS, "bare", url=urls[0], path="/v1/ping") as bare:
+            with (
+                serve(APPLICATIONS, "bare", url=urls[0], path="/v1/ping") as bare,
+                serve(APPLICATIONS, "always", url=urls[1], path="/v1/ping") as always,
+            ):
+                servers = {"service": service, "always": always}
                 for route in ROUTES:
-                    warm_up([bare, service], route, requests)
+                    warm_up([bare, servers[route.application]], route, requests)
                 for _ in range(rounds):
                     for route in ROUTES:
-                        costs[route.name].append([measure(server, route, requests) for server in (bare, service)])
+                        pair = (bare, servers[route.application])
+                        costs[route.name].append([measure(server, route, requests) for server in pair])
             memory = mebibytes(service)  # alone, for bare FastAPI would share its pages
 
     row(

@@ -4,12 +4,12 @@ import httpx2
 from fastapi import FastAPI
 
 from app.feature import add_lifespan
-from app.http.admission import Admission
+from app.http.admission import Admission, BodyLimit
 from app.http.client import HttpClientDep, HttpClientSettings, lifespan, on_upstream_error
 from app.http.cors import add_cors
 from app.http.middleware import RequestContextMiddleware
 
-__all__ = ["Admission", "HttpClientDep", "RequestContextMiddleware", "add_cors", "install"]
+__all__ = ["Admission", "BodyLimit", "HttpClientDep", "RequestContextMiddleware", "add_cors", "install"]
 
 
 def install(app: FastAPI) -> None:

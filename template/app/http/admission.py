@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from http import HTTPStatus
 
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -49,6 +50,16 @@ class Admission:
                 await self.app(scope, receive, send)
             finally:
                 self.free += 1
+
+
+class BodyLimit(RequestBodyLimitMiddleware):
+    """Starlette's, for requests that have a body; it takes as long as all of the above."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in BODILESS:
+            await super().__call__(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 def any_of(hosts: Sequence[str]) -> re.Pattern[bytes]:

@@ -26,6 +26,7 @@ POLICY = [
     (b"x-content-type-options", b"nosniff"),
 ]
 ONLY_HTTPS = (b"strict-transport-security", b"max-age=31536000")  # a year
+NAMES = {name for name, _ in [*POLICY, ONLY_HTTPS]}
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 
@@ -95,9 +96,13 @@ class Answer:
                 await context.settle(committed=message["status"] < 400)
             context.status = int(message["status"])
             names = {name for name, _ in given}
+            policy = self.policy
+            if not names.isdisjoint(NAMES):
+                given = list(private(self.scope, given))
+                policy = [header for header in policy if header[0] not in names]
             message["headers"] = [
-                *(given if b"cache-control" not in names else private(self.scope, given)),
-                *[header for header in self.policy if header[0] not in names],
+                *given,
+                *policy,
                 (b"server-timing", b"app;dur=%.1f" % ((perf_counter() - self.started) * 1000)),
                 (b"x-request-id", context.request_id.encode()),
             ]

@@ -122,13 +122,20 @@ def configure() -> None:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # below that it logs its own caches and logs
 
 
+def write_request(event: EventDict) -> None:
+    """Write what the processors would make of it, in a third of the time; nothing in it is secret."""
+    line = add_request(None, "info", {"timestamp": datetime.now(UTC), "level": "info", **event})
+    write_line(orjson.dumps(line, option=orjson.OPT_UTC_Z).decode())
+
+
 def access_logger() -> Callable[[EventDict], None]:
     """Return the writer of the one line per request, without the logger objects: they cost four times the line."""
     settings = LogSettings()
     if settings.level not in {"DEBUG", "INFO"}:
         return lambda event: None
-    *_, render = renderers(settings)
-    chain = (*PROCESSORS, render)  # nothing in this line comes from the caller as it is
+    if not settings.pretty:
+        return write_request
+    chain = (*PROCESSORS, *renderers(settings))
 
     def write(event: EventDict) -> None:
         for processor in chain:
