@@ -84,18 +84,20 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[State]:
 
 
 def bare() -> FastAPI:
-    """Build what can be had for nothing: FastAPI and the driver, without middleware."""
+    """Build what can be had for nothing: FastAPI, a router and the driver, without middleware."""
     app = FastAPI(lifespan=lifespan)
-    app.add_api_route("/v1/ping", ping)
-    app.add_api_route("/v1/items", list_items)
-    app.add_api_route("/v1/items", create_item, methods=["POST"], status_code=HTTPStatus.CREATED)
+    router = APIRouter()
+    router.add_api_route("/ping", ping)
+    router.add_api_route("/items", list_items)
+    router.add_api_route("/items", create_item, methods=["POST"], status_code=HTTPStatus.CREATED)
+    app.include_router(router, prefix="/v1")
     return app
 
 
 def always() -> FastAPI:
     """Leave out of the service what the answers chose: what stays is there in every combination."""
-    features = import_module("app.features")
-    core = ("app.errors", "app.logs", "app.health", "app.http")
+    features: Any = import_module("app.features")
+    core = {"app.errors", "app.logs", "app.health", "app.http"}
     features.FEATURES = [feature for feature in features.FEATURES if feature.__name__ in core]
     return service()
 
