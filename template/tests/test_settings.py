@@ -34,6 +34,16 @@ def test_only_tests_do_not_read_the_file(monkeypatch: pytest.MonkeyPatch, enviro
     assert run_path(settings.__file__)["Settings"].model_config["env_file"] == file
 
 
+@pytest.mark.parametrize(("environment", "folder"), [("production", Path("/run/secrets")), ("test", None)])
+def test_files_of_secrets_are_read_where_there_are_some(
+    monkeypatch: pytest.MonkeyPatch, environment: str, folder: Path | None
+) -> None:
+    monkeypatch.setenv("SERVICE_ENVIRONMENT", environment)
+    monkeypatch.setattr(Path, "is_dir", lambda path: True)
+
+    assert run_path(settings.__file__)["Settings"].model_config["secrets_dir"] == folder
+
+
 def test_an_unknown_environment_is_refused_without_repeating_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVICE_ENVIRONMENT", "hunter2")
 

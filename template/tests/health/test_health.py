@@ -158,3 +158,10 @@ async def test_told_twice_it_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert not told_once
     assert stopped.is_set()
+
+
+async def test_not_being_ready_is_described(client: AsyncClient) -> None:
+    description = (await client.get("/openapi.json")).json()
+
+    content = description["paths"]["/readyz"]["get"]["responses"]["503"]["content"]
+    assert content == {"application/json": {"schema": {"$ref": "#/components/schemas/Readiness"}}}

@@ -1,6 +1,7 @@
 """Calls to other services end in time, and their failures are not blamed on this one."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from http import HTTPStatus
 
 import pytest
@@ -127,6 +128,21 @@ async def test_everything_else_is_asked_once(app: FastAPI, upstream: Upstream, m
     response = await ask(app, await upstream.start(status=status), method)
 
     assert response.status_code == HTTPStatus.BAD_GATEWAY
+    assert upstream.asked == ["/"]
+
+
+async def test_a_body_that_can_be_read_once_is_sent_once(app: FastAPI, client: AsyncClient, upstream: Upstream) -> None:
+    async def pieces() -> AsyncGenerator[bytes]:
+        yield b"a"
+
+    @app.get("/tests/copy")
+    async def get_copy(url: str, http_client: HttpClientDep) -> int:
+        return (await http_client.put(url, content=pieces())).status_code
+
+    url = await upstream.start(status=HTTPStatus.SERVICE_UNAVAILABLE)
+    response = await client.get("/tests/copy", params={"url": url})
+
+    assert response.json() == HTTPStatus.SERVICE_UNAVAILABLE
     assert upstream.asked == ["/"]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 from fastapi import Body, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from httpx2 import AsyncClient
 from pydantic import Field, Json
 
@@ -93,6 +93,7 @@ async def test_what_is_no_json_is_malformed(client: AsyncClient, content: bytes)
         (b'{"name": "a\\nb"}', "/body/name", "string_pattern_mismatch"),
         (b'{"note": "a\\u001bb"}', "/body/note", "string_pattern_mismatch"),
         (b'{"note": "\\ud800"}', "/body/note", "string_unicode"),
+        (b'{"parts": ["\\ud800"]}', "/body/parts/0", "string_unicode"),
         (b'{"\\ud800": 1}', "/body", "string_unicode"),
         (b'{"colour": "red"}', "/body/colour", "extra_forbidden"),
         (b"[]", "/body", "model_attributes_type"),
@@ -165,6 +166,22 @@ async def test_a_body_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPat
         assert response.headers["access-control-allow-origin"] == "https://example.org"
         assert response.json()["detail"] == "Content Too Large"
         assert response.json()["instance"] == PATH
+
+
+@pytest.mark.parametrize("headers", [{"Content-Length": "1000001"}, {"Transfer-Encoding": "chunked"}])
+async def test_a_body_that_nobody_would_read_does_not_break_off_a_stream(
+    app: FastAPI, client: AsyncClient, headers: dict[str, str]
+) -> None:
+    @app.get("/tests/export")
+    async def export() -> StreamingResponse:
+        return StreamingResponse(in_pieces())
+
+    small = await client.request("GET", "/tests/export", content=b"{}")
+    large = await client.request("GET", "/tests/export", content=in_pieces(), headers=headers)
+
+    assert small.status_code == HTTPStatus.OK
+    assert large.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    assert large.headers["content-type"] == "application/problem+json"
 
 
 async def test_what_says_something_else_in_plain_text_keeps_it(app: FastAPI, client: AsyncClient) -> None:

@@ -1,14 +1,17 @@
 """Items can be created, read, listed, changed, deleted and exported."""
 
+import asyncio
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from anyio import CapacityLimiter
 from httpx2 import AsyncClient
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.items import service
 from app.items.models import Item
 
 LAMP = {"name": "Lamp", "description": "It glows.", "price_cents": 1999}
@@ -182,6 +185,18 @@ async def test_the_checksum_is_that_of_the_export(client: AsyncClient, session: 
     checksum = await client.get("/v1/items/export/checksum")
 
     assert checksum.json() == {"sha256": sha256(export.content).hexdigest()}
+
+
+async def test_checksums_wait_for_a_thread_of_their_own(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "hashing", CapacityLimiter(1))
+    async with service.hashing:
+        asked = asyncio.create_task(client.get("/v1/items/export/checksum"))
+        _, waiting = await asyncio.wait({asked}, timeout=0.1)
+
+    response = await asked
+
+    assert waiting == {asked}
+    assert response.status_code == HTTPStatus.OK
 
 
 async def test_an_empty_table_exports_its_header(client: AsyncClient) -> None:
