@@ -15,8 +15,10 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from tests.combinations import BARE
+from tests.conftest import Render
 from tests.postgresql import PostgreSQL
-from tests.serving import POOL, STOPPED, Service, activity, serve, stored, until
+from tests.serving import COMMAND, POOL, STOPPED, Service, activity, get, serve, served, stored, until
 
 STOP_SECONDS = 25
 
@@ -92,6 +94,20 @@ def test_sigterm_waits_for_slow_requests(full: Path, postgres: PostgreSQL, worke
     assert service.process.returncode in STOPPED
     assert created(service) == len(names)
     assert stored(postgres, service) == names
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_says_that_it_will_stop_and_serves_until_then(render: Render, workers: int) -> None:
+    with served(render(BARE), COMMAND, workers=workers, variables={"HEALTH_DRAIN": "3"}) as (process, port, _):
+        process.terminate()
+        until(lambda: get(port, "/readyz").status == 503)
+        alive = get(port, "/livez").status
+        running = process.poll() is None
+        process.wait(STOP_SECONDS)
+
+    assert alive == 200
+    assert running
+    assert process.returncode in STOPPED
 
 
 @contextmanager
