@@ -13,7 +13,10 @@ Callback = Callable[[], Awaitable[object]]
 
 @dataclass(slots=True)
 class RequestContext:
-    """State of one request; `status` is `None` until the response has started."""
+    """State of one request; `status` is `None` until the response has started.
+
+    `principal_id` is an identifier, and neither name nor address: every line of the log has it.
+    """
 
     request_id: str
     trace_id: str | None = None

@@ -5,6 +5,7 @@ With --rate the time of an answer begins when its request was due, so that a ser
 """
 
 import asyncio
+import re
 import signal
 import socket
 import subprocess
@@ -157,6 +158,10 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rate", type=float, help="requests a second; as many as possible unless given")
     options = parser.parse_args()
+    if options.url and not re.fullmatch(r"http://[^/?#]+", options.url):
+        parser.error("--url is like http://127.0.0.1:8000")
+    if not options.path.startswith("/"):
+        parser.error("the path begins with a slash")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run(options) if options.url else serve_and_load(options)

@@ -35,8 +35,10 @@ def find(settings: type[Settings], name: str) -> tuple[str, Any] | None:  # valu
     for label, source in SOURCES.items():
         try:
             values = {found.lower(): value for found, value in source(settings)().items()}
-        except SettingsError as error:  # about this setting or another one of its class
-            return "wrong", error
+        except SettingsError as error:  # about this setting, or another one of its class
+            if str(error).startswith((f"{settings.variable(name)}_FILE", f"{settings.variable(name)} ")):
+                return "wrong", error
+            continue
         if key in values:
             return label, values[key]
     return None
@@ -59,6 +61,8 @@ def describe(annotation: Any) -> str:  # whatever a type may be
 
 
 def show(field: FieldInfo, value: Any) -> str:  # values of any type
+    if value is field.default and field.is_required():
+        return "required"
     if value is None or value == ():
         return "unset"
     if "Secret" in str(field.annotation) and not isinstance(value, SettingsError):

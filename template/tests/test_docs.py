@@ -12,10 +12,10 @@ from app.settings import ROOT
 from tests.fixtures.http import connect
 
 
-def install_example(page: str, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
-    """Build a service with the one resource that a page shows whole."""
+def install_example(page: str, monkeypatch: pytest.MonkeyPatch, *, number: int = 0) -> FastAPI:
+    """Build a service with a resource that a page shows whole."""
     text = ROOT.joinpath("docs", page).read_text("utf-8")
-    (example,) = re.findall(r"```python\n(from .+?)```", text, re.DOTALL)
+    example = re.findall(r"```python\n(from .+?)```", text, re.DOTALL)[number]
     resource: dict[str, object] = {}
     exec(compile(example, page, "exec"), resource)
     monkeypatch.setattr(main, "RESOURCES", [SimpleNamespace(**resource)])
@@ -38,13 +38,20 @@ async def test_a_second_version_stands_beside_the_first(monkeypatch: pytest.Monk
     assert "deprecated" not in paths["/v2/orders"]["get"]
 
 
+def test_a_secret_is_missed_in_production_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = install_example("settings.md", monkeypatch).state.order_settings
+    monkeypatch.setenv("SERVICE_ENVIRONMENT", "production")
+
+    assert list(type(settings).mistakes()) == ["ORDERS_KEY: production needs a key"]
+
+
 @pytest.mark.parametrize(("flag", "status"), [("", HTTPStatus.NOT_FOUND), ("true", HTTPStatus.OK)])
 async def test_a_flag_decides_whether_a_router_is_there(
     monkeypatch: pytest.MonkeyPatch, flag: str, status: HTTPStatus
 ) -> None:
     monkeypatch.setenv("FLAGS_BETA_API", flag)
 
-    async with connect(install_example("settings.md", monkeypatch)) as client:
+    async with connect(install_example("settings.md", monkeypatch, number=1)) as client:
         response = await client.get("/beta/orders")
 
     assert response.status_code == status

@@ -113,6 +113,7 @@ def test_the_description_is_not_shown_in_production(
     monkeypatch.setenv("SERVICE_ENVIRONMENT", environment)
     monkeypatch.setenv("SERVICE_ALLOWED_HOSTS", "testserver")
     monkeypatch.setattr(main, "FEATURES", [errors])
+    monkeypatch.setattr(main, "RESOURCES", [])
     client = TestClient(main.create_app())
 
     assert {path: client.get(path).status_code for path in ("/docs", "/openapi.json")} == dict.fromkeys(

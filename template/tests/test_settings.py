@@ -82,7 +82,7 @@ def test_the_example_lists_exactly_the_settings_that_there_are() -> None:
 
     listed = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)
 
-    assert sorted(listed) == sorted(set(declared(Settings)))
+    assert sorted(listed) == sorted(set(declared(Settings))), "name yours in .env.example, below `# this service`"
 
 
 def test_every_setting_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,3 +16,4 @@ def install(app: FastAPI) -> None:
     app.state.http_client_settings = HttpClientSettings()
     add_lifespan(app, lifespan)
     app.add_exception_handler(httpx2.HTTPError, on_upstream_error)
+    app.add_exception_handler(TimeoutError, on_upstream_error)  # of `asyncio.timeout`, where nobody catches it

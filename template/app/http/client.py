@@ -155,8 +155,8 @@ HttpClientDep = Annotated[httpx2.AsyncClient, Depends(get_http_client)]
 
 async def on_upstream_error(request: Request, error: Exception) -> Response:
     """Tell the caller that the fault lies behind this service, and the log where."""
-    assert isinstance(error, httpx2.HTTPError)
-    logger.warning("http.upstream_failed", host=error.request.url.host, error=type(error).__name__)
-    if isinstance(error, httpx2.TimeoutException):
+    host = error.request.url.host if isinstance(error, httpx2.HTTPError) else None
+    logger.warning("http.upstream_failed", host=host, error=type(error).__name__)
+    if isinstance(error, (httpx2.TimeoutException, TimeoutError)):
         return problem(request, HTTPStatus.GATEWAY_TIMEOUT, "A service behind this one did not answer in time.")
     return problem(request, HTTPStatus.BAD_GATEWAY, "A service behind this one failed.")

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -125,8 +126,11 @@ def configure() -> None:
 def write_request(event: EventDict) -> None:
     """Write what the processors would make of it, in a third of the time; nothing in it is secret."""
     line = add_request(None, "info", {"timestamp": datetime.now(UTC), "level": "info", **event})
-    sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
+        sys.stdout.buffer.flush()
+    except (OSError, orjson.JSONEncodeError):  # the request has been answered, and the next one shall be, too
+        traceback.print_exc()
 
 
 def access_logger() -> Callable[[EventDict], None]:

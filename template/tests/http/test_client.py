@@ -45,6 +45,18 @@ async def test_silence_is_a_gateway_timeout(upstream: Upstream, monkeypatch: pyt
     assert response.headers["content-type"] == "application/problem+json"
 
 
+async def test_a_deadline_is_a_gateway_timeout(logged: Logged, app: FastAPI, client: AsyncClient) -> None:
+    @app.get("/tests/weather")
+    async def get_weather() -> None:
+        async with asyncio.timeout(0):
+            await asyncio.sleep(1)
+
+    response = await client.get("/tests/weather")
+
+    assert response.status_code == HTTPStatus.GATEWAY_TIMEOUT
+    assert [record["level"] for record in logged()] == ["warning", "info"]
+
+
 async def test_an_endless_answer_is_cut(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_CLIENT_MAX_RESPONSE_BYTES", "1000")
 

@@ -93,6 +93,7 @@ async def test_in_production_a_browser_stays_with_https(
     monkeypatch.setenv("SERVICE_ENVIRONMENT", environment)
     monkeypatch.setenv("SERVICE_ALLOWED_HOSTS", "test")
     monkeypatch.setattr(main, "FEATURES", [errors, health])
+    monkeypatch.setattr(main, "RESOURCES", [])
 
     async with AsyncClient(transport=ASGITransport(main.create_app()), base_url=url) as client:
         response = await client.get("/livez")

@@ -187,3 +187,16 @@ def test_a_stack_in_a_terminal_shows_no_local_variables(
     text = capsys.readouterr().out
     assert "torn" in text
     assert "a local secret" not in text
+
+
+async def test_a_line_that_cannot_be_written_stops_no_request(
+    app: FastAPI, client: AsyncClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @app.get("/tests/shelves")
+    async def get_shelves() -> None:
+        current.get().principal_id = "half a \ud83d"
+
+    response = await client.get("/tests/shelves")
+
+    assert response.status_code == 200
+    assert "surrogates not allowed" in capsys.readouterr().err
