@@ -1,13 +1,14 @@
 """Items can be created, read, listed, changed, deleted and exported."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, create_task_group
 from httpx2 import AsyncClient
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -185,6 +186,39 @@ async def test_the_checksum_is_that_of_the_export(client: AsyncClient, session: 
     checksum = await client.get("/v1/items/export/checksum")
 
     assert checksum.json() == {"sha256": sha256(export.content).hexdigest()}
+
+
+class SlowLines:
+    """Lines of which the first piece is still being fetched."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.arrived = False
+
+    def keys(self) -> list[str]:
+        return ["name"]
+
+    async def partitions(self) -> AsyncGenerator[list[tuple[str]]]:
+        self.asked.set()
+        await asyncio.sleep(0.01)
+        self.arrived = True
+        yield [("Lamp",)]
+
+
+async def read_all(pieces: AsyncGenerator[str]) -> None:
+    async for _ in pieces:
+        pass
+
+
+async def test_a_query_is_not_broken_off_when_its_reader_leaves() -> None:
+    lines = SlowLines()
+
+    async with create_task_group() as group:
+        group.start_soon(read_all, service.write_csv(cast("Any", lines)))
+        await lines.asked.wait()
+        group.cancel_scope.cancel()
+
+    assert lines.arrived
 
 
 async def test_checksums_wait_for_a_thread_of_their_own(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
