@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.serving import run
+from tests.serving import alembic, run
 
 ROWS = {
     "requests": r"([\d,]+)",
@@ -35,6 +35,8 @@ def table(printed: str) -> dict[str, float]:
 
 
 def test_a_second_of_load_is_summed_up(full: Path) -> None:
+    assert alembic(full, f"sqlite:///{full / 'service.db'}", "upgrade", "head").returncode == 0
+
     loaded = load(full, "/v1/items", "--connections", "4")
 
     assert loaded.returncode == 0, loaded.stdout + loaded.stderr

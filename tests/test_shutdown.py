@@ -1,6 +1,8 @@
 """What the full service does with a request whose server is told to stop, or whose client goes away; and its memory."""
 
 import json
+import os
+import signal
 import socket
 import struct
 import time
@@ -96,10 +98,13 @@ def test_sigterm_waits_for_slow_requests(full: Path, postgres: PostgreSQL, worke
     assert stored(postgres, service) == names
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_it_says_that_it_will_stop_and_serves_until_then(render: Render, workers: int) -> None:
-    with served(render(BARE), COMMAND, workers=workers, variables={"HEALTH_DRAIN": "3"}) as (process, port, _):
-        process.terminate()
+@pytest.mark.parametrize(("workers", "group"), [(1, False), (2, False), (2, True)])
+def test_it_says_that_it_will_stop_and_serves_until_then(render: Render, workers: int, group: bool) -> None:
+    variables = {"HEALTH_DRAIN": "3"}
+    with served(render(BARE), COMMAND, workers=workers, variables=variables) as (process, port, _):
+        told = [process.pid, *(child.pid for child in psutil.Process(process.pid).children() if group)]
+        for pid in told:
+            os.kill(pid, signal.SIGTERM)
         until(lambda: get(port, "/readyz").status == 503)
         alive = get(port, "/livez").status
         running = process.poll() is None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPMethod, HTTPStatus
 from http.client import responses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -133,7 +133,7 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
         if found["msg"] == UNDECODABLE:
             return malformed_json(request, f"{found['ctx']['error']}.")
     errors = [
-        FieldProblem(pointer=json_pointer(found["loc"]), code=found["type"], message=found["msg"])
+        FieldProblem(pointer=json_pointer(found["loc"]), code=found["type"], message=message(found))
         for found in error.errors()
     ]
     return problem(
@@ -143,6 +143,13 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
         code="validation_failed",
         errors=errors,
     )
+
+
+def message(found: Mapping[str, Any]) -> str:  # as Pydantic has it
+    """Return Pydantic's words, but for those that repeat the input."""
+    if found["type"] == "union_tag_invalid":
+        return f"Input should have one of the tags {found['ctx']['expected_tags']}"
+    return str(found["msg"])
 
 
 def malformed_json(request: Request, detail: str) -> Response:

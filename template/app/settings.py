@@ -61,7 +61,8 @@ class SecretFiles(PydanticBaseSettingsSource):
         if os.environ.get(variable):
             raise SettingsError(f"{variable} and {variable}_FILE are both set")
         try:
-            return Path(path).read_text("utf-8").rstrip("\r\n"), str(field.validation_alias or field_name), False
+            text = Path(path).read_text("utf-8").rstrip("\r\n")
+            return text or None, str(field.validation_alias or field_name), False
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{variable}_FILE: {type(error).__name__}") from None
 

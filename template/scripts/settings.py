@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource, SecretsSettingsSource, SettingsError
 
+from app.logs.redaction import clean
 from app.settings import SecretFiles, Settings
 
 # Whatever brings settings along; nothing is opened by that.
@@ -67,7 +68,7 @@ def show(field: FieldInfo, value: Any) -> str:  # values of any type
         return "unset"
     if "Secret" in str(field.annotation) and not isinstance(value, SettingsError):
         return "**********"
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return str(clean(",".join(map(str, value)) if isinstance(value, tuple) else str(value)))
 
 
 def main() -> None:

@@ -11,7 +11,9 @@ from fastapi import FastAPI
 from pydantic import Field, NonNegativeFloat
 from pydantic_settings import SettingsConfigDict
 
-from app.settings import Settings
+from app.settings import Environment, Settings
+
+SAME_SECONDS = 1.0
 
 
 class HealthSettings(Settings):
@@ -26,18 +28,26 @@ class HealthSettings(Settings):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[dict[str, object]]:
-    """Stand between SIGTERM and the server; a second SIGTERM stops it at once."""
+    """Stand between SIGTERM and the server; a second SIGTERM stops it at once.
+
+    With several workers the first one may come twice, from whoever stops them all and from their parent.
+    """
     readiness = app.state.readiness
     settings: HealthSettings = app.state.health_settings
     loop = asyncio.get_running_loop()
     stop = signal.getsignal(signal.SIGTERM)
 
-    def drain(number: int, frame: FrameType | None) -> None:
-        readiness.draining = True
+    def stop_at_once() -> None:
         signal.signal(signal.SIGTERM, stop)
-        loop.call_soon_threadsafe(loop.call_later, settings.drain, signal.raise_signal, number)
 
-    waits = bool(settings.drain) and threading.current_thread() is threading.main_thread()
+    def drain(number: int, frame: FrameType | None) -> None:
+        if not readiness.draining:
+            readiness.draining = True
+            loop.call_soon_threadsafe(loop.call_later, min(SAME_SECONDS, settings.drain), stop_at_once)
+            loop.call_soon_threadsafe(loop.call_later, settings.drain, signal.raise_signal, number)
+
+    wanted = settings.drain and settings.environment is not Environment.DEVELOPMENT  # where each change restarts it
+    waits = bool(wanted) and threading.current_thread() is threading.main_thread()
     if waits:
         signal.signal(signal.SIGTERM, drain)
     yield {}

@@ -20,7 +20,7 @@ class Admission:
 
     def __init__(self, app: ASGIApp, *, hosts: Sequence[str], max_concurrency: int, max_body_bytes: int) -> None:
         self.app = app
-        self.hosts = any_of(hosts) if hosts else None
+        self.hosts = host_pattern(hosts) if hosts else None
         self.free = max_concurrency
         self.max_body_bytes = max_body_bytes
 
@@ -33,7 +33,11 @@ class Admission:
             await self.app(scope, receive, send)
         elif scope["method"] in BODILESS and body_bytes(scope) > self.max_body_bytes:
             # Nobody would read it, and a streamed answer would fall over it half-way.
-            response = problem(Request(scope), HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Content Too Large")
+            response = problem(
+                Request(scope),
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "Nothing reads so long a body here, or one of unknown length.",
+            )
             await response(scope, receive, send)
         elif self.free == 0:
             response = problem(
@@ -62,7 +66,7 @@ class BodyLimit(RequestBodyLimitMiddleware):
             await self.app(scope, receive, send)
 
 
-def any_of(hosts: Sequence[str]) -> re.Pattern[bytes]:
+def host_pattern(hosts: Sequence[str]) -> re.Pattern[bytes]:
     """Return what matches a `Host` header, with or without a port."""
     names = "|".join(re.escape(name).replace(r"\*", ".+") for name in hosts)
     return re.compile(rf"({names})(:\d+)?".encode(), re.IGNORECASE)

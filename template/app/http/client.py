@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Annotated, TypedDict
 
 import httpx2
@@ -85,12 +86,12 @@ class LimitedTransport(httpx2.AsyncHTTPTransport):
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self.attempts if repeatable else 1),
             wait=wait_random_exponential(multiplier=0.1, max=1),
-            retry=retry_if_exception_type(LOST) | retry_if_result(lambda response: response.status_code in OVERLOADED),
-            before_sleep=discard,
-            retry_error_callback=outcome,
+            retry=retry_if_exception_type(LOST) | retry_if_result(is_overloaded),
+            before_sleep=close_unwanted,
+            retry_error_callback=last_outcome,
         )
         response: httpx2.Response = await retrying(super().handle_async_request, request)
-        if "content-encoding" in response.headers:
+        if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise httpx2.RemoteProtocolError("The answer is compressed, which was not asked for.")
         assert isinstance(response.stream, httpx2.AsyncByteStream)
@@ -98,13 +99,18 @@ class LimitedTransport(httpx2.AsyncHTTPTransport):
         return response
 
 
-async def discard(state: RetryCallState) -> None:
-    """Give up the connection of an answer that is not wanted."""
+def is_overloaded(response: httpx2.Response) -> bool:
+    """A server that says when to come back is not asked before."""
+    return response.status_code in OVERLOADED and "retry-after" not in response.headers
+
+
+async def close_unwanted(state: RetryCallState) -> None:
+    """Give up the connection of an answer before there is another one."""
     if state.outcome is not None and not state.outcome.failed:
         await state.outcome.result().aclose()
 
 
-def outcome(state: RetryCallState) -> httpx2.Response:
+def last_outcome(state: RetryCallState) -> httpx2.Response:
     """Return or raise what the last attempt did, instead of an error of tenacity's."""
     assert state.outcome is not None
     response: httpx2.Response = state.outcome.result()
@@ -141,6 +147,7 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[ClientState]:
         follow_redirects=True,
         event_hooks={"request": [pass_on_request_id], "response": [stay_with_host]},
         headers={"Accept-Encoding": "identity"},  # a small compressed answer can be a large one
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one caller's would reach the next one's calls
     ) as client:
         yield {"http_client": client}
 

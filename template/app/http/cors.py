@@ -12,6 +12,8 @@ from app.settings import Commas, Environment, Settings
 # As browsers write it: without a path, not even a slash.
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?)$")]
 
+Method = Annotated[str, StringConstraints(pattern="^[A-Z]+$")]
+
 
 class CorsSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="CORS_")
@@ -20,7 +22,7 @@ class CorsSettings(Settings):
     origins: Commas[Origin] = Field(
         default=(), description="origins of pages that may call the service, like https://shop.example"
     )
-    methods: Commas[str] = Field(
+    methods: Commas[Method] = Field(
         default=("GET", "POST", "PUT", "PATCH", "DELETE"), description="what these pages may do"
     )
     headers: Commas[str] = Field(

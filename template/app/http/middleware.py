@@ -26,6 +26,8 @@ POLICY = [
     (b"x-content-type-options", b"nosniff"),
 ]
 ONLY_HTTPS = (b"strict-transport-security", b"max-age=31536000")  # a year
+ONE_READER = re.compile(rb"private|no-store", re.IGNORECASE)
+SHARED = re.compile(rb"\b(public|s-maxage=\d+)(, *|$)", re.IGNORECASE)
 NAMES = {name for name, _ in [*POLICY, ONLY_HTTPS]}
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
@@ -110,9 +112,13 @@ class Answer:
             response = refusal(Request(self.scope), self.refused, message.get("body", b""))
             self.refused = None
             await response(self.scope, self.receive, self.send)
+            self.transmit = swallow  # what there may be more of it
             return
         await self.transmit(message)
         self.ended = perf_counter()
+
+
+async def swallow(message: Message) -> None: ...
 
 
 def identify(scope: Scope) -> RequestContext:
@@ -147,8 +153,10 @@ def private(scope: Scope, given: Sequence[Header]) -> Iterable[Header]:
     """Keep an answer to somebody who is signed in out of the caches of others (RFC 9111, section 3.5)."""
     signed_in = any(name in {b"authorization", b"cookie"} for name, _ in scope["headers"])
     for name, value in given:
-        public = name == b"cache-control" and signed_in
-        yield (name, re.sub(rb"\bpublic\b", b"private", value)) if public else (name, value)
+        if signed_in and name == b"cache-control" and not ONE_READER.search(value):
+            yield name, b", ".join([b"private", *SHARED.sub(b"", value).split(b", ")]).rstrip(b", ")
+        else:
+            yield name, value
 
 
 def route(scope: Scope) -> str | None:

@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -85,8 +84,8 @@ class StandardOutput(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             write_line(self.format(record))
-        except Exception:  # a record that cannot be written must not stop the work that it tells of
-            self.handleError(record)
+        except Exception as error:  # a record that cannot be written must not stop the work that it tells of
+            print(f"A record of {record.name} cannot be written: {type(error).__name__}", file=sys.stderr)
 
 
 def configure() -> None:
@@ -129,8 +128,8 @@ def write_request(event: EventDict) -> None:
     try:
         sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
         sys.stdout.buffer.flush()
-    except (OSError, orjson.JSONEncodeError):  # the request has been answered, and the next one shall be, too
-        traceback.print_exc()
+    except (OSError, orjson.JSONEncodeError) as error:  # the request has been answered, and so shall the next one
+        print(f"The line of a request cannot be written: {error}", file=sys.stderr)
 
 
 def access_logger() -> Callable[[EventDict], None]:

@@ -9,19 +9,28 @@ from structlog.types import EventDict, WrappedLogger
 
 REDACTED = "[redacted]"
 
-WORDS = r"authorization|cookie|credential|e-?mail|passphrase|passw(?:or)?d|secret|token|api[-_]?key"
+WORDS = (
+    r"authorization|cookie|credential|e-?mail|jwt|passphrase|passw(?:or)?d|pwd|secret|session[-_]?id|token"
+    r"|(?:access|api|encryption|private|signing)[-_]?key"
+)
 
 # A field of such a name: `user_email`, `X-API-Key`, `set-cookie`.
-NAME = re.compile(WORDS, re.IGNORECASE)
+NAME = re.compile(rf"{WORDS}|^key$", re.IGNORECASE)
+
+# Without one of these there is nothing to find, as in the many names of a stack.
+POSSIBLE = re.compile(r"[\s=:@?,]")
 
 # The same within a text, as far as it can be told apart there.
 TEXT = re.compile(
     rf"""
     (?<=://)[^/\s@:'"]*:[^/\s'"]*(?=@)                                          # user and password of a URL
-    | (?<=[\w/]\?)[\w.%~+-]+=[^\s'"<>]*                                         # query of a URL
-    | \b(?:bearer|basic)\s+[\w.~+/=-]{{8,}}                                      # header
+    | (?<=[\w/]\?)[\w.%~+\[\]-]+=[^\s'"<>]*                                     # query of a URL
+    | authorization['"]?\s*[=:]\s*['"]?\w+\s[^\s'",]+                           # headers as they are sent
+    | cookie\s*[=:]\s*[^\r\n'"]+
+    | \b(?:bearer|basic)\s+[\w.~+/=-]{{8,}}
     | (?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+                                  # e-mail address
-    | (?:{WORDS})['"]?\s*[=:]\s*(?:'[^']*'|"[^"]*"|[^\s,;&)}}\]]+)               # name=value, 'name': 'value'
+    | (?:{WORDS}|\bkey)['"]?\s*[=:]\s*(?:'[^']*'|"[^"]*"|[^\s,;&)}}\]]+)          # name=value, 'name': 'value'
+    | (?:{WORDS})['"],\s*b?(?:'[^']*'|"[^"]*")                                   # ('name', 'value')
     | (?:input_value=|'input':\s|\bDETAIL:\s|\binvalid\ input\ for\ query\ ).+  # libraries that quote what they got
     """,
     re.IGNORECASE | re.VERBOSE,
@@ -33,14 +42,17 @@ def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 
 
 def clean(value: Any, name: object = None) -> Any:  # whatever the events carry
-    if isinstance(name, str) and NAME.search(name):
-        return REDACTED
     match value:
         case None | bool() | int() | float() | datetime() | UUID():
             return value
+        case _ if isinstance(name, str | bytes) and NAME.search(str(name)):
+            return REDACTED
         case dict():
-            return {key: clean(member, key) for key, member in value.items()}
+            return {TEXT.sub(REDACTED, key) if isinstance(key, str) else key: clean(value[key], key) for key in value}
+        case (str() | bytes() as key, member):  # a header
+            return [clean(key), clean(member, key)]
         case list() | tuple():
             return [clean(member) for member in value]
         case _:
-            return TEXT.sub(REDACTED, value if isinstance(value, str) else repr(value))
+            text = value if isinstance(value, str) else repr(value)
+            return TEXT.sub(REDACTED, text) if POSSIBLE.search(text) else text

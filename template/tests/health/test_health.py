@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
-from app.health import State, add_check, checks
+from app.health import State, add_check, checks, drain
 from app.main import create_app
 from tests.fixtures.http import connect
 from tests.fixtures.logs import Logged
@@ -144,20 +144,23 @@ async def test_before_it_stops_it_is_not_ready_but_serves(monkeypatch: pytest.Mo
     assert still_there
 
 
-async def test_told_twice_it_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("seconds", "at_once"), [(0, True), (60, False)])
+async def test_told_twice_it_stops_at_once(monkeypatch: pytest.MonkeyPatch, seconds: float, at_once: bool) -> None:
+    monkeypatch.setattr(drain, "SAME_SECONDS", seconds)
     monkeypatch.setenv("HEALTH_DRAIN", "60")
     stopped = asyncio.Event()
     server = signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
     try:
-        async with connect(create_app()):
+        async with connect(create_app()) as client:
             signal.raise_signal(signal.SIGTERM)
+            await client.get("/readyz")
             told_once = stopped.is_set()
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, server)
 
     assert not told_once
-    assert stopped.is_set()
+    assert stopped.is_set() is at_once
 
 
 async def test_not_being_ready_is_described(client: AsyncClient) -> None:

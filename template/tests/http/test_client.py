@@ -208,3 +208,22 @@ async def test_a_redirect_to_another_host_is_not(app: FastAPI, upstream: Upstrea
 
     assert response.status_code == HTTPStatus.BAD_GATEWAY
     assert upstream.asked == ["/"]
+
+
+async def test_a_server_that_says_when_to_come_back_is_not_asked_before(app: FastAPI, upstream: Upstream) -> None:
+    url = await upstream.start(status=HTTPStatus.SERVICE_UNAVAILABLE, headers="Retry-After: 30\r\n")
+
+    await ask(app, url)
+
+    assert upstream.asked == ["/"]
+
+
+async def test_a_cookie_is_not_taken_from_one_request_to_the_next(app: FastAPI, upstream: Upstream) -> None:
+    url = await upstream.start("hello", headers="Set-Cookie: session=hunter2\r\nContent-Encoding: identity\r\n")
+    serve_proxy(app)
+
+    async with connect(app) as client:
+        responses = [await client.get("/tests/proxy", params={"url": url}) for _ in range(2)]
+
+    assert [response.json() for response in responses] == ["hello", "hello"]
+    assert "hunter2" not in str(upstream.heads)

@@ -65,18 +65,30 @@ async def test_an_endpoint_may_say_something_else(app: FastAPI, client: AsyncCli
 
 
 @pytest.mark.parametrize("headers", [{"Authorization": "Bearer x"}, {"Cookie": "session=x"}])
-async def test_what_somebody_signed_in_gets_is_never_public(
-    app: FastAPI, client: AsyncClient, headers: dict[str, str]
+@pytest.mark.parametrize(
+    ("policy", "private"),
+    [
+        ("public, max-age=60", "private, max-age=60"),
+        ("max-age=60, Public", "private, max-age=60"),
+        ("s-maxage=60, must-revalidate", "private, must-revalidate"),
+        ("max-age=60", "private, max-age=60"),
+        ("public", "private"),
+        ("private, max-age=60", "private, max-age=60"),
+        ("no-store", "no-store"),
+    ],
+)
+async def test_what_somebody_signed_in_gets_is_for_nobody_else(
+    app: FastAPI, client: AsyncClient, headers: dict[str, str], policy: str, private: str
 ) -> None:
     @app.get("/tests/catalogue")
     async def get_catalogue(response: Response) -> None:
-        response.headers["Cache-Control"] = "public, max-age=60"
+        response.headers["Cache-Control"] = policy
 
     anonymous = await client.get("/tests/catalogue")
     signed_in = await client.get("/tests/catalogue", headers=headers)
 
-    assert anonymous.headers["cache-control"] == "public, max-age=60"
-    assert signed_in.headers["cache-control"] == "private, max-age=60"
+    assert anonymous.headers["cache-control"] == policy
+    assert signed_in.headers["cache-control"] == private
 
 
 @pytest.mark.parametrize(

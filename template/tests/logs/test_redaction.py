@@ -85,6 +85,14 @@ async def test_what_a_caller_sends_is_not_logged(
         {"note": f"secret={CANARY}; page=1"},
         {"value": SecretStr(CANARY)},
         {"value": SimpleNamespace(token=CANARY)},
+        {"note": f"Authorization: Bearer {CANARY}"},
+        {"note": f"Proxy-Authorization=Basic {CANARY}"},
+        {"note": f"Cookie: theme=dark; session={CANARY}"},
+        {"note": f"https://example.org/?filter[name]={CANARY}"},
+        {"key": CANARY},
+        {"signing_key": CANARY},
+        {"headers": [("cookie", CANARY), (b"x-api-key", CANARY.encode())]},
+        {"orders": {f"{CANARY}@example.org": 1}},
         {"value": ValueError(f"DETAIL:  Failing row contains ({CANARY}).")},
     ],
 )
@@ -115,6 +123,8 @@ def test_everything_else_is_left_as_it_is(logged: Logged, app: FastAPI) -> None:
         "paid": True,
         "weight": 1.5,
         "parts": ["a", {"b": None}],
+        "tokens_used": 7,
+        "email_sent": True,
         "why": "Is it lost? Ask the carrier: https://example.org/track/7 (basic service)",
     }
 
