@@ -33,6 +33,7 @@ NO_FEATURE = [
     "app/http/client.py",
     "app/http/cors.py",
     "app/http/middleware.py",
+    "app/http/settings.py",
     "app/logs/__init__.py",
     "app/logs/configuration.py",
     "app/logs/redaction.py",

@@ -4,11 +4,11 @@ from fastapi import FastAPI
 
 from app.errors import UnhandledErrors
 from app.features import FEATURES
-from app.http import Admission, BodyLimit, RequestContextMiddleware, add_cors
+from app.http import Admission, BodyLimit, RequestContextMiddleware, ServiceSettings, add_cors
 from app.logs import access_logger
 from app.openapi import PROBLEMS, Service, add_docs, describe
 from app.resources import RESOURCES
-from app.settings import Environment, ServiceSettings, project
+from app.settings import Environment, project
 
 
 def create_app() -> FastAPI:

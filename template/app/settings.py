@@ -8,15 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PositiveInt,
-    StringConstraints,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -28,7 +20,7 @@ from pydantic_settings import (
 )
 
 ROOT = Path(__file__).parents[1]
-SECRETS = Path("/run/secrets")  # where Docker and Kubernetes put them
+SECRETS = Path("/run/secrets")  # where Docker puts them, and Kubernetes if it is told to
 
 T = TypeVar("T")
 Commas = Annotated[
@@ -36,7 +28,6 @@ Commas = Annotated[
     NoDecode,
     BeforeValidator(lambda value: [part.strip() for part in value.split(",")] if isinstance(value, str) else value),
 ]
-Host = Annotated[str, StringConstraints(pattern=r"^(\*|(\*\.)?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])$")]
 
 
 class Environment(StrEnum):
@@ -50,21 +41,22 @@ TESTING = os.environ.get("SERVICE_ENVIRONMENT") == Environment.TEST
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """Reads `ORDERS_KEY` from the file that `ORDERS_KEY_FILE` names."""
+    """Reads `ORDERS_KEY` from the file that `ORDERS_KEY_FILE` names, or from `/run/secrets/orders_key`."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
         assert issubclass(self.settings_cls, Settings)
         variable = self.settings_cls.variable(field_name)
+        key = str(field.validation_alias or field_name)
         path = os.environ.get(f"{variable}_FILE")
-        if not path:
-            return None, field_name, False
-        if os.environ.get(variable):
+        if not path and (TESTING or not (SECRETS / variable.lower()).is_file()):
+            return None, key, False
+        if path and os.environ.get(variable):
             raise SettingsError(f"{variable} and {variable}_FILE are both set")
         try:
-            text = Path(path).read_text("utf-8").rstrip("\r\n")
-            return text or None, str(field.validation_alias or field_name), False
+            text = Path(path or SECRETS / variable.lower()).read_text("utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{variable}_FILE: {type(error).__name__}") from None
+        return text or None, key, False
 
     def __call__(self) -> dict[str, Any]:  # as its base has it
         found = [self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items()]
@@ -76,7 +68,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_file=None if TESTING else ROOT / ".env",
-        secrets_dir=None if TESTING or not SECRETS.is_dir() else SECRETS,
         env_ignore_empty=True,
         extra="ignore",
         hide_input_in_errors=True,
@@ -98,7 +89,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return where values come from; the first one that has a value wins."""
-        return init_settings, env_settings, SecretFiles(settings_cls), file_secret_settings, dotenv_settings
+        return init_settings, env_settings, SecretFiles(settings_cls), dotenv_settings
 
     @classmethod
     def variable(cls, field: str) -> str:
@@ -124,36 +115,6 @@ class Settings(BaseSettings):
             yield f"{cls.__name__}: {error}"
         for derived in cls.__subclasses__():
             yield from derived.mistakes()
-
-
-class ServiceSettings(Settings):
-    model_config = SettingsConfigDict(env_prefix="SERVICE_")
-
-    allowed_hosts: Commas[Host] = Field(
-        default=(),
-        validate_default=True,
-        description="names that the service is called by, like api.example.com or *.example.com; unset: any, but in"
-        " production",
-    )
-    docs: bool | None = Field(
-        default=None, description="are /docs and /openapi.json there? unset: everywhere but in production"
-    )
-    max_body_bytes: PositiveInt = Field(default=1_000_000, description="the longest body that is read")
-    max_concurrency: PositiveInt = Field(
-        default=500, description="requests that a process works on at the same time; more are answered with 503"
-    )
-
-    @field_validator("allowed_hosts")
-    @classmethod
-    def check_hosts(cls, hosts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if info.data.get("environment") is Environment.PRODUCTION and (not hosts or "*" in hosts):
-            raise ValueError("production has to name the hosts that the service is called by")
-        return hosts
-
-    @property
-    def shows_docs(self) -> bool:
-        """Everywhere but in production, unless it is said otherwise."""
-        return self.environment is not Environment.PRODUCTION if self.docs is None else self.docs
 
 
 class Project(NamedTuple):

@@ -6,7 +6,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
-from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource, SecretsSettingsSource, SettingsError
+from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource, SettingsError
 
 from app.logs.redaction import clean
 from app.settings import SecretFiles, Settings
@@ -17,7 +17,6 @@ MODULES = ("app.features", "app.resources", "app.serve")
 SOURCES = {
     "environment": EnvSettingsSource,
     "file": SecretFiles,
-    "secrets": SecretsSettingsSource,
     ".env": DotEnvSettingsSource,
 }
 

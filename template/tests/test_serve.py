@@ -1,7 +1,15 @@
 """The server starts with what the environment and the command line say."""
 
+import json
 import runpy
+import signal
+import socket
+import subprocess
 import sys
+from contextlib import closing, suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -120,3 +128,25 @@ def test_development_reloads(started: dict[str, object], monkeypatch: pytest.Mon
 
     assert started["reload"] is True
     assert started["reload_dirs"] == [str(ROOT / "app")]
+
+
+def test_sigterm_under_load_loses_no_request(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "app.serve", "--port", str(port)]
+    answers: list[int] = []
+    with log.open("wb") as output, subprocess.Popen(command, cwd=ROOT, stdout=output) as server:
+        while server.poll() is None:
+            connection = HTTPConnection("127.0.0.1", port, timeout=10)
+            with closing(connection), suppress(OSError, HTTPException):
+                connection.request("GET", "/livez", headers={"Connection": "close"})
+                answers.append(connection.getresponse().status)
+            if len(answers) == 20:
+                server.terminate()
+
+    served = [line for line in map(json.loads, log.read_text().splitlines()) if line["event"] == "http.request"]
+    assert server.returncode in {0, -signal.SIGTERM}
+    assert len(answers) >= 20
+    assert answers == [HTTPStatus.OK] * len(served)

@@ -11,7 +11,8 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from app import settings
-from app.settings import ROOT, Environment, ServiceSettings, Settings
+from app.http import ServiceSettings
+from app.settings import ROOT, Environment, Settings
 from scripts import settings as printed_settings
 
 
@@ -32,16 +33,6 @@ def test_only_tests_do_not_read_the_file(monkeypatch: pytest.MonkeyPatch, enviro
     monkeypatch.setenv("SERVICE_ENVIRONMENT", environment)
 
     assert run_path(settings.__file__)["Settings"].model_config["env_file"] == file
-
-
-@pytest.mark.parametrize(("environment", "folder"), [("production", Path("/run/secrets")), ("test", None)])
-def test_files_of_secrets_are_read_where_there_are_some(
-    monkeypatch: pytest.MonkeyPatch, environment: str, folder: Path | None
-) -> None:
-    monkeypatch.setenv("SERVICE_ENVIRONMENT", environment)
-    monkeypatch.setattr(Path, "is_dir", lambda path: True)
-
-    assert run_path(settings.__file__)["Settings"].model_config["secrets_dir"] == folder
 
 
 def test_an_unknown_environment_is_refused_without_repeating_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +120,19 @@ def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
 
     assert password is not None
     assert password.get_secret_value() == "hunter 2"
+
+
+@pytest.mark.parametrize(
+    ("content", "testing", "password"), [("a\n", False, "a"), ("\n", False, "hunter2"), ("a", True, "hunter2")]
+)
+def test_a_secret_may_lie_where_the_platform_puts_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str, testing: bool, password: str
+) -> None:
+    (tmp_path / "safe_password").write_text(content)
+    monkeypatch.setattr(settings, "SECRETS", tmp_path)
+    monkeypatch.setattr(settings, "TESTING", testing)
+
+    assert Safe().password == SecretStr(password)
 
 
 @pytest.mark.parametrize(

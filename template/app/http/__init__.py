@@ -8,8 +8,17 @@ from app.http.admission import Admission, BodyLimit
 from app.http.client import HttpClientDep, HttpClientSettings, lifespan, on_upstream_error
 from app.http.cors import add_cors
 from app.http.middleware import RequestContextMiddleware
+from app.http.settings import ServiceSettings
 
-__all__ = ["Admission", "BodyLimit", "HttpClientDep", "RequestContextMiddleware", "add_cors", "install"]
+__all__ = [
+    "Admission",
+    "BodyLimit",
+    "HttpClientDep",
+    "RequestContextMiddleware",
+    "ServiceSettings",
+    "add_cors",
+    "install",
+]
 
 
 def install(app: FastAPI) -> None:
