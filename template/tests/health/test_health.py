@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
 
@@ -126,18 +127,25 @@ async def test_a_probe_that_hangs_up_leaves_the_answer_to_the_others(app: FastAP
     assert response.status_code == HTTPStatus.OK
 
 
-async def test_before_it_stops_it_is_not_ready_but_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def stopped() -> Iterator[asyncio.Event]:
+    """Whether the server has been told to stop."""
+    told = asyncio.Event()
+    server = signal.signal(signal.SIGTERM, lambda number, frame: told.set())
+    yield told
+    signal.signal(signal.SIGTERM, server)
+
+
+async def test_before_it_stops_it_is_not_ready_but_serves(
+    stopped: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HEALTH_DRAIN", "0.05")
-    stopped = asyncio.Event()
-    server = signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
-    try:
-        async with connect(create_app()) as client:
-            signal.raise_signal(signal.SIGTERM)
-            response = await client.get("/readyz")
-            still_there = not stopped.is_set()
-            await asyncio.wait_for(stopped.wait(), 5)
-    finally:
-        signal.signal(signal.SIGTERM, server)
+
+    async with connect(create_app()) as client:
+        signal.raise_signal(signal.SIGTERM)
+        response = await client.get("/readyz")
+        still_there = not stopped.is_set()
+        await asyncio.wait_for(stopped.wait(), 5)
 
     assert response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
     assert response.json()["checks"]["shutdown"] == "fail"
@@ -145,19 +153,17 @@ async def test_before_it_stops_it_is_not_ready_but_serves(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("seconds", "at_once"), [(0, True), (60, False)])
-async def test_told_twice_it_stops_at_once(monkeypatch: pytest.MonkeyPatch, seconds: float, at_once: bool) -> None:
+async def test_told_twice_it_stops_at_once(
+    stopped: asyncio.Event, monkeypatch: pytest.MonkeyPatch, seconds: float, at_once: bool
+) -> None:
     monkeypatch.setattr(drain, "SAME_SECONDS", seconds)
     monkeypatch.setenv("HEALTH_DRAIN", "60")
-    stopped = asyncio.Event()
-    server = signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
-    try:
-        async with connect(create_app()) as client:
-            signal.raise_signal(signal.SIGTERM)
-            await client.get("/readyz")
-            told_once = stopped.is_set()
-            signal.raise_signal(signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGTERM, server)
+
+    async with connect(create_app()) as client:
+        signal.raise_signal(signal.SIGTERM)
+        await client.get("/readyz")
+        told_once = stopped.is_set()
+        signal.raise_signal(signal.SIGTERM)
 
     assert not told_once
     assert stopped.is_set() is at_once
