@@ -19,6 +19,7 @@ UNAVAILABLE = (
     "3D000",  # no such database
     "53",  # resources
     "57",  # stopped by an operator, or by statement_timeout
+    "55000",  # a database that takes no connections, for maintenance
     "25P03",  # idle_in_transaction_session_timeout
     "55P03",  # lock_timeout
 )

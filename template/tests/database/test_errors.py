@@ -139,6 +139,7 @@ class DriverError(Exception):
         ("40P01", HTTPStatus.CONFLICT, "/problems/conflict"),  # deadlock
         ("40001", HTTPStatus.CONFLICT, "/problems/conflict"),  # serialization failure
         ("57014", HTTPStatus.SERVICE_UNAVAILABLE, "/problems/database_unavailable"),  # statement_timeout
+        ("55000", HTTPStatus.SERVICE_UNAVAILABLE, "/problems/database_unavailable"),  # ALLOW_CONNECTIONS false
         ("25P03", HTTPStatus.SERVICE_UNAVAILABLE, "/problems/database_unavailable"),  # idle_in_transaction
         ("53300", HTTPStatus.SERVICE_UNAVAILABLE, "/problems/database_unavailable"),  # too many connections
         ("42P01", HTTPStatus.INTERNAL_SERVER_ERROR, "about:blank"),  # no such table
