@@ -4,12 +4,13 @@ import re
 from collections.abc import Sequence
 from http import HTTPStatus
 
+from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from app.errors import problem
+from app.errors import UNREADABLE, problem
 
 PROBES = {"/livez", "/readyz"}  # asked by address, and most of all when the service is busy
 BODILESS = {"GET", "HEAD"}
@@ -61,9 +62,25 @@ class BodyLimit(RequestBodyLimitMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in BODILESS:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, only_utf8(receive) if is_json(scope) else receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+def is_json(scope: Scope) -> bool:
+    return any(name == b"content-type" and b"json" in value for name, value in scope["headers"])
+
+
+def only_utf8(receive: Receive) -> Receive:
+    """Refuse JSON in UTF-16 and UTF-32, which Python reads and RFC 8259 does not allow: it is full of NUL bytes."""
+
+    async def checked() -> Message:
+        message = await receive()
+        if b"\0" in message.get("body", b""):
+            raise HTTPException(HTTPStatus.BAD_REQUEST, UNREADABLE)
+        return message
+
+    return checked
 
 
 def host_pattern(hosts: Sequence[str]) -> re.Pattern[bytes]:

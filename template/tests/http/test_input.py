@@ -67,8 +67,16 @@ async def test_json_has_several_names(client: AsyncClient, content_type: str) ->
 
 @pytest.mark.parametrize(
     "content",
-    [b"{", b"{'number': 1}", b'{"name": "\xff"}', b'{"number": ' + b"1" * 5000 + b"}", b'{"parts": ' + b"[" * 100_000],
-    ids=["cut off", "no JSON", "no UTF-8", "a long number", "deep"],
+    [
+        b"{",
+        b"{'number': 1}",
+        b'{"name": "\xff"}',
+        "{}".encode("utf-16"),
+        "{}".encode("utf-32-be"),
+        b'{"number": ' + b"1" * 5000 + b"}",
+        b'{"parts": ' + b"[" * 100_000,
+    ],
+    ids=["cut off", "no JSON", "no UTF-8", "UTF-16", "UTF-32", "a long number", "deep"],
 )
 async def test_what_is_no_json_is_malformed(client: AsyncClient, content: bytes) -> None:
     response = await client.post(PATH, content=content, headers=JSON)
