@@ -208,7 +208,7 @@ def test_a_copy_that_was_killed_is_repaired_by_the_next(release: Path, tmp_path:
     copier(tmp_path, *COPY, str(release), "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "half")
     for number, path in enumerate(sorted((tmp_path / "half").rglob("*.py"))):
-        if number % 3 == 0:
+        if number % 3 == 0 or path.parent.name == "versions":  # a migration that is there is the service's own
             path.unlink()
         elif number % 3 == 1:
             path.write_text("half a fi", "utf-8")
