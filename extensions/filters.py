@@ -86,7 +86,6 @@ TAKEN = frozenset(
         "starlette",
         "structlog",
         "tenacity",
-        "tenacity",
         "test",
         "tests",
         "tomli",
