@@ -10,8 +10,8 @@ from copier.errors import UserMessageError
 from copier_template_extensions import ContextHook
 from jinja2 import Environment
 
-# What a feature cannot do without: {"auth": ("database",)}.
-NEEDS: dict[str, tuple[str, ...]] = {}
+# What a feature cannot do without.
+NEEDS: dict[str, tuple[str, ...]] = {"auth": ("database",)}
 
 # Questions of earlier versions: without their names here, the update of a service that answered them stops half way.
 RETIRED: frozenset[str] = frozenset()

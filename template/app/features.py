@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 
 from app import (
+    # {% if auth %}
+    auth,
+    # {% endif %}
     # {% if database %}
     database,
     # {% endif %}
@@ -26,6 +29,9 @@ FEATURES: Sequence[Feature] = [
     http,
     # {% if database %}
     database,
+    # {% endif %}
+    # {% if auth %}
+    auth,
     # {% endif %}
     # {% if samples and database %}
     items,

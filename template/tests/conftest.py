@@ -18,6 +18,9 @@ pytest_plugins = [
     # {% if database %}
     "tests.fixtures.database",
     # {% endif %}
+    # {% if auth %}
+    "tests.fixtures.auth",
+    # {% endif %}
     # this service
 ]
 

@@ -8,14 +8,26 @@ from app.database.errors import on_database_error
 from app.database.models import Base, Entity, UTCDateTime
 from app.database.pages import Page, PageQuery
 from app.database.readiness import Readiness
-from app.database.repository import Repository
-from app.database.session import ReadSessionDep, SessionDep, Sessions, SessionsDep, get_sessions
+from app.database.repository import Conditions, Repository
+from app.database.session import (
+    Connect,
+    ConnectDep,
+    ReadSessionDep,
+    SessionDep,
+    Sessions,
+    SessionsDep,
+    get_connect,
+    get_sessions,
+)
 from app.database.settings import DatabaseSettings
 from app.feature import add_lifespan
 from app.health import add_check
 
 __all__ = [
     "Base",
+    "Conditions",
+    "Connect",
+    "ConnectDep",
     "DatabaseSettings",
     "Entity",
     "Page",
@@ -27,6 +39,7 @@ __all__ = [
     "SessionsDep",
     "UTCDateTime",
     "create_engine",
+    "get_connect",
     "get_sessions",
     "install",
 ]

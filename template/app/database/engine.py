@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from sqlalchemy.pool import NullPool
 
 from app.database import postgresql, sqlite
-from app.database.session import HALF, Sessions
+from app.database.session import HALF, Connect, Sessions
 from app.database.settings import DatabaseSettings
 
 CLOSE_SECONDS = 2
@@ -63,7 +63,15 @@ def undo_half(connection: Connection, name: str, context: object) -> None:
         raise InvalidRequestError(HALF)
 
 
+def single_reads(engine: AsyncEngine) -> AsyncEngine:
+    """Return an engine with the same pool, whose statements are each on their own; SQLite's do not wait to write."""
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(read_only=True)
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
 class DatabaseState(TypedDict):
+    connect: Connect
     sessions: Sessions
 
 
@@ -72,7 +80,10 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[DatabaseState]:
     engine: AsyncEngine = app.state.database_engine
     try:
         # Closed for good: a session that is used after the answer would lose its work, and keep its connection.
-        yield {"sessions": async_sessionmaker(engine, expire_on_commit=False, close_resets_only=False)}
+        yield {
+            "connect": single_reads(engine).connect,
+            "sessions": async_sessionmaker(engine, expire_on_commit=False, close_resets_only=False),
+        }
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):

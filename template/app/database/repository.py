@@ -1,5 +1,6 @@
 """The queries that every table needs."""
 
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from app.database.pages import Page, PageQuery, cursor
 
 Model = TypeVar("Model", bound=Entity)
 Read = TypeVar("Read", bound=BaseModel)
+Conditions = Sequence[ColumnElement[bool]]
 
 
 class Repository(Generic[Model]):
@@ -20,8 +22,12 @@ class Repository(Generic[Model]):
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
 
+    def visible(self) -> Conditions:
+        """Return what holds for every row of this repository: it finds, lists and deletes no others."""
+        return ()
+
     async def find(self, id: UUID) -> Model | None:
-        return await self.session.get(self.model, id)
+        return await self.session.scalar(select(self.model).where(self.model.id == id, *self.visible()))
 
     async def add(self, instance: Model) -> Model:
         """Add and flush, so that defaults and constraints speak up now."""
@@ -31,14 +37,14 @@ class Repository(Generic[Model]):
 
     async def delete(self, id: UUID) -> bool:
         """Return whether there was one."""
-        deleted = await self.session.execute(delete(self.model).where(self.model.id == id).returning(self.model.id))
-        return deleted.first() is not None
+        statement = delete(self.model).where(self.model.id == id, *self.visible()).returning(self.model.id)
+        return (await self.session.execute(statement)).first() is not None
 
     async def page(self, query: PageQuery, read: type[Read], *where: ColumnElement[bool]) -> Page[Read]:
         """Select what `read` shows, and no more, of the rows after the cursor: the newest come first."""
         columns = self.model.__mapper__.columns  # of the table: those of the model would take a third longer
         fields = [columns[name].label(name) for name in read.model_fields]
-        statement = select(columns.id.label("cursor_id"), *fields).where(*where)
+        statement = select(columns.id.label("cursor_id"), *fields).where(*self.visible(), *where)
         if (after := query.after()) is not None:
             statement = statement.where(columns.id < after)
         statement = statement.order_by(columns.id.desc()).limit(query.limit + 1)
@@ -52,4 +58,5 @@ class Repository(Generic[Model]):
         )
 
     async def count(self, *where: ColumnElement[bool]) -> int:
-        return (await self.session.scalars(select(func.count()).select_from(self.model).where(*where))).one()
+        statement = select(func.count()).select_from(self.model).where(*self.visible(), *where)
+        return (await self.session.scalars(statement)).one()

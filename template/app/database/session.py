@@ -1,15 +1,17 @@
 """Sessions: one transaction for each request, stored before the answer leaves."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 
 from fastapi import Depends, Request
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from app.context import current
 
 Sessions = async_sessionmaker[AsyncSession]
+Connect = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 
 HALF = "A part of this transaction has failed; put what may fail into `async with session.begin_nested()`."
 
@@ -49,3 +51,12 @@ async def get_read_session(sessions: SessionsDep) -> AsyncGenerator[AsyncSession
 
 # In the scope of the request: it lives until the last byte of a streamed answer has left.
 ReadSessionDep = Annotated[AsyncSession, Depends(get_read_session, scope="request")]
+
+
+async def get_connect(request: Request) -> Connect:
+    """For a single read, outside of the request's transaction and without one of its own."""
+    connect: Connect = request.state.connect
+    return connect
+
+
+ConnectDep = Annotated[Connect, Depends(get_connect)]

@@ -1,14 +1,28 @@
 """The table of the items."""
 
-from sqlalchemy import String
+from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Entity
+from app import (
+    # {% if auth %}
+    auth,
+    # {% endif %}
+    database,
+)
 
 
-class Item(Entity):
+class Item(database.Entity):
     __tablename__ = "items"
+    # {% if not auth %}
+    __table_args__ = (UniqueConstraint("name"),)
+    # {% endif %}
+    # {% if auth %}
+    __table_args__ = (UniqueConstraint("owner_id", "name"),)
+    # {% endif %}
 
-    name: Mapped[str] = mapped_column(String(100), unique=True)
+    # {% if auth %}
+    owner_id: Mapped[auth.OwnerId]
+    # {% endif %}
+    name: Mapped[str] = mapped_column(String(100))
     description: Mapped[str | None] = mapped_column(String(1000))
     price_cents: Mapped[int]

@@ -3,14 +3,24 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncResult
 
-from app.database import Repository
+from app import (
+    # {% if auth %}
+    auth,
+    # {% endif %}
+    database,
+)
 from app.items.models import Item
 
 
-class ItemRepository(Repository[Item]):
+class ItemRepository(database.Repository[Item]):
     model = Item
 
+    # {% if auth %}
+    def visible(self) -> database.Conditions:
+        return auth.own("items", Item.owner_id)
+
+    # {% endif %}
     async def lines(self) -> AsyncResult[str, str | None, int]:
         """Ask for all items, the oldest first; they are read while they are used, a thousand at a time."""
-        statement = select(Item.name, Item.description, Item.price_cents).order_by(Item.id)
+        statement = select(Item.name, Item.description, Item.price_cents).where(*self.visible()).order_by(Item.id)
         return await self.session.stream(statement.execution_options(yield_per=1000))

@@ -6,12 +6,23 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.database import Page, PageQuery, ReadSessionDep
+from app import (
+    # {% if auth %}
+    auth,
+    # {% endif %}
+    database,
+)
 from app.items.models import Item
 from app.items.schemas import Checksum, ItemCreate, ItemRead, ItemUpdate
 from app.items.service import ItemService, ItemServiceDep
 
-router = APIRouter(prefix="/items", tags=["items"])
+router = APIRouter(
+    prefix="/items",
+    tags=["items"],
+    # {% if auth %}
+    dependencies=[auth.requires("items")],
+    # {% endif %}
+)
 
 LOCATION = {"headers": {"Location": {"description": "where the item is", "schema": {"type": "string"}}}}
 
@@ -28,20 +39,20 @@ async def create_item(data: ItemCreate, service: ItemServiceDep, request: Reques
 
 
 @router.get("")
-async def list_items(query: PageQuery, service: ItemServiceDep) -> Page[ItemRead]:
+async def list_items(query: database.PageQuery, service: ItemServiceDep) -> database.Page[ItemRead]:
     """The newest first; `next_cursor` is the `cursor` of the page that follows."""
     return await service.page(query)
 
 
 @router.get("/export", response_class=CSVResponse)
-async def export_items(session: ReadSessionDep) -> CSVResponse:
+async def export_items(session: database.ReadSessionDep) -> CSVResponse:
     """All of them, the oldest first."""
     headers = {"Content-Disposition": 'attachment; filename="items.csv"'}
     return CSVResponse(await ItemService(session).export(), headers=headers)
 
 
 @router.get("/export/checksum")
-async def get_export_checksum(session: ReadSessionDep) -> Checksum:
+async def get_export_checksum(session: database.ReadSessionDep) -> Checksum:
     """What `export` would be, to compare with what has arrived."""
     return Checksum(sha256=await ItemService(session).checksum())
 

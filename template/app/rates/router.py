@@ -2,12 +2,31 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 
+from app import (
+    # {% if auth %}
+    auth,
+    # {% endif %}
+    http,
+)
 from app.rates.schemas import Currency, RatesRead
-from app.rates.service import RatesServiceDep
+from app.rates.service import RatesService
 
-router = APIRouter(prefix="/rates", tags=["rates"])
+router = APIRouter(
+    prefix="/rates",
+    tags=["rates"],
+    # {% if auth %}
+    dependencies=[auth.requires("rates")],
+    # {% endif %}
+)
+
+
+async def get_service(request: Request, client: http.HttpClientDep) -> RatesService:
+    return RatesService(client, request.app.state.rates_settings)
+
+
+RatesServiceDep = Annotated[RatesService, Depends(get_service)]
 
 
 @router.get("/{base}")

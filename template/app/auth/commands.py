@@ -1,0 +1,144 @@
+"""Users on the command line: `poe create-admin` makes the first one, `poe users --help` lists what else there is."""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from getpass import getpass
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr, ValidationError
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import async_sessionmaker
+
+from app.auth.audit import Audit
+from app.auth.models import User
+from app.auth.roles import ROLES
+from app.auth.state import create_auth
+from app.auth.users.repository import UserRepository
+from app.auth.users.schemas import UserCreate, UserUpdate
+from app.auth.users.service import UserService
+from app.database import DatabaseSettings, create_engine
+from app.errors import ServiceError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+Email = Annotated[str, typer.Argument(help="the e-mail address")]
+Work = Callable[[UserService], Awaitable[object]]
+
+
+@asynccontextmanager
+async def transaction() -> AsyncGenerator[UserService]:
+    engine = create_engine(DatabaseSettings(), pooled=False)
+    sessions = async_sessionmaker(engine, expire_on_commit=False)
+    async with sessions.begin() as session:
+        yield UserService(session, sessions, create_auth(), Audit(sessions))
+
+
+def run(work: Work) -> Any:  # whatever the work returns
+    """Do the work in one transaction; say in one line what is wrong."""
+
+    async def in_transaction() -> object:
+        async with transaction() as service:
+            return await work(service)
+
+    try:
+        return asyncio.run(in_transaction())
+    except ValidationError as error:
+        message = "; ".join(f"{found['loc'][0]}: {found['msg']}" for found in error.errors())
+    except ServiceError as error:
+        message = error.detail
+    except IntegrityError:
+        message = "There is such a user already."
+    except (SQLAlchemyError, OSError) as error:
+        message = f"The database does not answer as it should ({type(error).__name__}): has `poe migrate` been run?"
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
+
+
+def ask_password() -> SecretStr:
+    """Ask twice, without showing it; or take a line of what is piped in."""
+    if not sys.stdin.isatty():
+        return SecretStr(sys.stdin.readline().rstrip("\n"))
+    password = getpass("Password: ")
+    if password != getpass("Once more: "):
+        typer.echo("They are not the same.", err=True)
+        raise typer.Exit(1)
+    return SecretStr(password)
+
+
+async def find(service: UserService, email: str) -> User:
+    user = await UserRepository(service.session).find_by_email(email)
+    if user is None:
+        typer.echo("There is no such user.", err=True)
+        raise typer.Exit(1)
+    return user
+
+
+@app.command()
+def create(
+    email: Email,
+    roles: Annotated[str, typer.Option(help=f"some of {', '.join(ROLES)}, with commas between them")] = "user",
+    name: str = "",
+) -> None:
+    """Make a user, and ask for the password."""
+    password = ask_password()
+
+    async def work(service: UserService) -> None:
+        await service.create(UserCreate(email=email, password=password, roles=roles.split(","), name=name), None)
+
+    run(work)
+
+
+@app.command("list")
+def list_users() -> None:
+    """Print address, roles and state of everybody, a line for each."""
+
+    async def work(service: UserService) -> None:
+        for user in await service.session.scalars(select(User).order_by(User.email)):
+            typer.echo(f"{user.email}  {','.join(user.roles) or '-'}  {'active' if user.is_active else 'inactive'}")
+
+    run(work)
+
+
+def update(email: str, **changes: object) -> None:
+    async def work(service: UserService) -> None:
+        user = await find(service, email)
+        await service.update(user.id, UserUpdate.model_validate(changes), None)
+
+    run(work)
+
+
+@app.command()
+def activate(email: Email) -> None:
+    """Let somebody in again."""
+    update(email, is_active=True)
+
+
+@app.command()
+def deactivate(email: Email) -> None:
+    """Keep somebody out from now on, and end their sessions."""
+    update(email, is_active=False)
+
+
+@app.command()
+def roles(email: Email, roles: Annotated[list[str], typer.Argument(help="all that they shall have")]) -> None:
+    """Replace somebody's roles."""
+    update(email, roles=roles)
+
+
+@app.command()
+def password(email: Email) -> None:
+    """Give somebody a new password, and end their sessions."""
+    text = ask_password()
+
+    async def work(service: UserService) -> None:
+        await service.reset_password((await find(service, email)).id, text)
+
+    run(work)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,70 @@
+"""Passwords: what they have to be, and their hashes, which never stop the service from answering others."""
+
+import os
+import unicodedata
+from http import HTTPStatus
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+from pydantic import SecretStr
+
+from app.auth.settings import AuthSettings
+from app.errors import ServiceError
+
+
+class PasswordTooShort(ServiceError):
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class PasswordTooLong(ServiceError):
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class TooManyLogins(ServiceError):
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class Passwords:
+    """Argon2id with the parameters of OWASP's password storage cheat sheet, a few hashes at a time."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self.min_length = settings.password_min_length
+        self.max_length = settings.password_max_length
+        self.queue = settings.hash_queue
+        self.limiter = CapacityLimiter(min(4, os.cpu_count() or 1))
+        self.hasher = PasswordHash(
+            [Argon2Hasher(time_cost=settings.hash_time_cost, memory_cost=settings.hash_memory_kib, parallelism=1)]
+        )
+        self.nobodys = self.hasher.hash("")
+
+    async def hash(self, password: SecretStr) -> str:
+        """Hash a new password; raise where it is too short or too long."""
+        text = normalize(password)
+        if len(text) < self.min_length:
+            raise PasswordTooShort(f"A password has at least {self.min_length} characters.")
+        if len(text) > self.max_length:
+            raise PasswordTooLong(f"A password has at most {self.max_length} characters.")
+        self.check_queue()
+        return await run_sync(self.hasher.hash, text, limiter=self.limiter)
+
+    async def verify(self, password: SecretStr, hash: str | None) -> tuple[bool, str | None]:
+        """Return whether it matches, and a new hash where the parameters have changed.
+
+        Without a hash it takes as long: nobody can tell by the time whether an account exists.
+        """
+        self.check_queue()
+        matches, renewed = await run_sync(
+            self.hasher.verify_and_update, normalize(password), hash or self.nobodys, limiter=self.limiter
+        )
+        return matches and hash is not None, renewed
+
+    def check_queue(self) -> None:
+        if self.limiter.statistics().tasks_waiting >= self.queue:
+            raise TooManyLogins("Too many people log in at the moment: try again.", headers={"Retry-After": "1"})
+
+
+def normalize(password: SecretStr) -> str:
+    """Return one spelling of what looks the same, as `é` does in one character and in two (NIST SP 800-63B)."""
+    return unicodedata.normalize("NFKC", password.get_secret_value())

@@ -1,0 +1,113 @@
+"""Who may call what: every route says so, or the application does not start."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import RouteContext, iter_route_contexts
+
+from app.auth.audit import Audit
+from app.auth.identity import READING, CurrentUser, get_current_user
+from app.database import SessionsDep
+from app.errors import ServiceError
+
+SIGNED_IN, PUBLIC = "signed in", "public"
+# What cannot say so itself.
+PUBLIC_PATHS = {"/docs", "/livez", "/openapi.json", "/readyz"}
+
+
+class PermissionDenied(ServiceError):
+    status = HTTPStatus.FORBIDDEN
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(f"It takes the permission {permission}.")
+
+
+class PolicyMissing(Exception):
+    def __init__(self, routes: list[str]) -> None:
+        super().__init__(f"Nothing says who may call {', '.join(routes)}; docs/auth.md tells how to.")
+
+
+class Requires:
+    def __init__(self, permission: str) -> None:
+        self.permission = permission
+
+    def needed(self, method: str) -> str:
+        if ":" in self.permission:
+            return self.permission
+        return f"{self.permission}:{'read' if method in READING else 'write'}"
+
+    async def __call__(self, request: Request, user: CurrentUser, sessions: SessionsDep) -> None:
+        needed = self.needed(request.method)
+        if not user.may(needed):
+            address = request.client.host if request.client else None
+            Audit(sessions, address).add_refused("denied", actor=user.id, permission=needed)
+            raise PermissionDenied(needed)
+
+
+def requires(permission: str) -> Any:  # a dependency, which FastAPI types as anything
+    """Let in who has the permission; `items` is `items:read` for GET and HEAD, else `items:write`.
+
+    Of several, on a router and on its operations, all have to be had.
+    """
+    return Depends(Requires(permission))
+
+
+async def let_everybody_in() -> None: ...
+
+
+public: Any = Depends(let_everybody_in)  # as FastAPI types it
+
+
+def make_public(app: FastAPI, path: str) -> None:
+    """Let everybody call what cannot say so itself: a path, and whatever is mounted there."""
+    app.state.public_paths.add(path)
+
+
+def calls(dependant: Dependant) -> Iterator[object]:
+    for dependency in dependant.dependencies:
+        yield dependency.call
+        yield from calls(dependency)
+
+
+def policy(route: RouteContext, method: str) -> str | None:
+    """Return the permissions that a route takes, `signed in` or `public`; `None` where it says nothing."""
+    dependant: Dependant | None = getattr(route, "dependant", None)
+    found = set(calls(dependant)) if dependant else set()
+    needed = sorted(call.needed(method) for call in found if isinstance(call, Requires))
+    if needed:
+        return " ".join(needed)
+    if get_current_user in found:
+        return SIGNED_IN
+    return PUBLIC if let_everybody_in in found else None
+
+
+def policies(app: FastAPI) -> Iterator[tuple[str, str, str | None]]:
+    """Yield the method, the path and the policy of every route."""
+    for route in iter_route_contexts(app.routes):
+        path = route.path_format or route.path or ""
+        is_public = any(path == known or path.startswith(f"{known}/") for known in app.state.public_paths)
+        for method in sorted(route.methods or {"*"}):
+            yield method, path, PUBLIC if is_public else policy(route, method)
+
+
+def check_policies(app: FastAPI) -> None:
+    if missing := [f"{method} {path}" for method, path, found in policies(app) if found is None]:
+        raise PolicyMissing(missing)
+
+
+def describe_policies(app: FastAPI) -> None:
+    """Have the OpenAPI description say which permissions each operation takes."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:  # as FastAPI has it
+        description = describe()
+        for method, path, found in policies(app):
+            operation = description["paths"].get(path, {}).get(method.lower())
+            if operation and found and found not in {SIGNED_IN, PUBLIC}:
+                operation["x-permissions"] = found.split()
+        return description
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents

@@ -1,0 +1,1 @@
+"""Sessions: from a login, through its refreshes, to its end."""

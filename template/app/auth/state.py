@@ -1,0 +1,51 @@
+"""What is made once for the whole application, and what is known of one caller."""
+
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+from fastapi import Depends, Request
+
+from app.auth.passwords import Passwords
+from app.auth.settings import AuthSettings
+from app.auth.throttle import Limits, network
+from app.auth.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Auth:
+    settings: AuthSettings
+    passwords: Passwords
+    tokens: Tokens
+
+    def limits(self, email: str, address: str | None) -> Limits:
+        """Return how often this account, and whoever calls from this address, may fail."""
+        return {
+            self.tokens.fingerprint(f"account {email}"): self.settings.account_attempts,
+            self.tokens.fingerprint(f"address {network(address)}"): self.settings.address_attempts,
+        }
+
+
+def create_auth() -> Auth:
+    settings = AuthSettings()
+    return Auth(settings, Passwords(settings), Tokens(settings))
+
+
+async def get_auth(request: Request) -> Auth:
+    auth: Auth = request.app.state.auth
+    return auth
+
+
+AuthDep = Annotated[Auth, Depends(get_auth)]
+
+
+class Caller(NamedTuple):
+    address: str | None
+    device: str | None
+
+
+async def get_caller(request: Request) -> Caller:
+    device = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())
+    return Caller(request.client.host if request.client else None, device[:200] or None)
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]

@@ -1,0 +1,87 @@
+"""How often somebody may guess, counted in the database: across processes, and whatever else is down."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from ipaddress import ip_address, ip_network
+from math import ceil
+
+from sqlalchemy import case, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.models import LoginThrottle
+from app.errors import ServiceError
+
+Insert = postgresql.Insert | sqlite.Insert
+INSERT: Mapping[str, Callable[[type[LoginThrottle]], Insert]] = {
+    "postgresql": postgresql.insert,
+    "sqlite": sqlite.insert,
+}
+SHORTEST, LONGEST = timedelta(seconds=30), timedelta(minutes=15)
+FORGOTTEN = timedelta(hours=1)
+
+Limits = Mapping[str, int]
+"""How often each of the keys of an attempt may fail: that of the account, that of the address."""
+
+
+class TooManyFailures(ServiceError):
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__(
+            "There have been too many failures: try again later.",
+            headers={"Retry-After": str(ceil(wait.total_seconds()))},
+        )
+
+
+class LoginThrottles:
+    def __init__(self, session: AsyncSession) -> None:
+        self.session = session
+
+    async def count(self, limits: Limits) -> None:
+        """Count an attempt as a failure before it is made, so that those made at the same time count as well.
+
+        Raise where it may not be made. The transaction has to end before the attempt, for others wait for its rows.
+        """
+        now = datetime.now(UTC)
+        insert = INSERT[self.session.get_bind().dialect.name]
+        for key, limit in sorted(limits.items()):  # in one order, or two could wait for each other
+            statement = insert(LoginThrottle).values(key=key, failures=1, last_at=now)
+            statement = statement.on_conflict_do_update(
+                index_elements=["key"],
+                set_={"failures": case((LoginThrottle.last_at < now - FORGOTTEN, 1), else_=LoginThrottle.failures + 1)},
+            )
+            throttle = (await self.session.scalars(statement.returning(LoginThrottle))).one()
+            if throttle.retry_at is not None and throttle.retry_at > now:
+                raise TooManyFailures(throttle.retry_at - now)
+            throttle.last_at = now
+            if throttle.failures >= limit:
+                throttle.retry_at = now + min(SHORTEST * 2 ** min(throttle.failures - limit, 10), LONGEST)
+
+    async def forgive(self, limits: Limits) -> None:
+        """Take back what was counted for an attempt that has succeeded, and forget what is old."""
+        for key, limit in sorted(limits.items()):
+            await self.session.execute(
+                update(LoginThrottle)
+                .where(LoginThrottle.key == key)
+                .values(
+                    failures=LoginThrottle.failures - 1,
+                    retry_at=case((LoginThrottle.failures <= limit, None), else_=LoginThrottle.retry_at),
+                )
+            )
+        old = select(LoginThrottle.key).where(LoginThrottle.last_at < datetime.now(UTC) - FORGOTTEN)
+        await self.session.execute(
+            delete(LoginThrottle).where(LoginThrottle.key.in_(old.with_for_update(skip_locked=True)))
+        )
+
+
+def network(address: str | None) -> str:
+    """Return what an address counts as: the owner of an IPv6 address has a whole network of them."""
+    if address is None:
+        return "unknown"
+    try:
+        ip = ip_address(address)
+    except ValueError:  # a name that a test or a local socket has given
+        return address
+    return str(ip if ip.version == 4 else ip_network((ip, 64), strict=False))

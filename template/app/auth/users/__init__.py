@@ -1,0 +1,1 @@
+"""Users: their own account, and what an administrator does with those of others."""
