@@ -1,0 +1,194 @@
+"""Nobody guesses for long, and nobody else has to wait for that."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient, Response
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.models import LoginThrottle
+from tests.fixtures.auth import PASSWORD, MakeUser, log_in
+from tests.fixtures.http import connect
+
+ADA = "ada@example.org"
+
+
+async def guess(client: AsyncClient, email: str = ADA, password: str = "wrong") -> Response:
+    return await client.post("/v1/auth/token", data={"username": email, "password": password})
+
+
+async def guess_often(client: AsyncClient, times: int, email: str = ADA) -> list[int]:
+    return [(await guess(client, email.format(number))).status_code for number in range(times)]
+
+
+async def wait(session: AsyncSession, **ago: float) -> None:
+    """Let so much time go by."""
+    for throttle in await session.scalars(select(LoginThrottle)):
+        throttle.last_at -= timedelta(**ago)
+        if throttle.retry_at is not None:
+            throttle.retry_at -= timedelta(**ago)
+    await session.commit()
+
+
+@pytest.mark.parametrize("email", [ADA, "nobody@example.org"])
+async def test_an_account_waits_after_ten_failures(client: AsyncClient, make_user: MakeUser, email: str) -> None:
+    await make_user(ADA)
+
+    failures = await guess_often(client, 10, email)
+    refused = await guess(client, email, PASSWORD)
+
+    assert failures == [HTTPStatus.UNAUTHORIZED] * 10
+    assert refused.status_code == HTTPStatus.TOO_MANY_REQUESTS
+    assert refused.json()["type"] == "/problems/too_many_failures"
+    assert 25 <= int(refused.headers["Retry-After"]) <= 30
+
+
+async def test_an_account_waits_wherever_the_guesses_come_from(app: FastAPI, make_user: MakeUser) -> None:
+    await make_user(ADA)
+    async with connect(app, address="203.0.113.1") as here:
+        await guess_often(here, 9)
+
+    async with connect(app, address="203.0.113.2") as there:
+        statuses = await guess_often(there, 2)
+
+    assert statuses == [HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS]
+
+
+async def test_an_account_does_not_wait_for_another(client: AsyncClient, make_user: MakeUser) -> None:
+    await make_user("bob@example.org")
+    await guess_often(client, 11)
+
+    response = await guess(client, "bob@example.org", PASSWORD)
+
+    assert response.status_code == HTTPStatus.OK
+
+
+@pytest.mark.parametrize(
+    ("address", "neighbour"),
+    [("203.0.113.1", "203.0.113.1"), ("2001:db8::1", "2001:db8::ffff:1")],
+    ids=["IPv4", "a network of IPv6"],
+)
+async def test_an_address_waits_after_twenty_failures(
+    app: FastAPI, make_user: MakeUser, address: str, neighbour: str
+) -> None:
+    await make_user(ADA)
+    async with connect(app, address=address) as client:
+        failures = await guess_often(client, 20, "user{}@example.org")
+
+    async with connect(app, address=neighbour) as client:
+        refused = await guess(client, ADA, PASSWORD)
+
+    assert failures == [HTTPStatus.UNAUTHORIZED] * 20
+    assert refused.status_code == HTTPStatus.TOO_MANY_REQUESTS
+
+
+async def test_an_address_does_not_wait_for_another(app: FastAPI, make_user: MakeUser) -> None:
+    await make_user(ADA)
+    async with connect(app, address="203.0.113.1") as client:
+        await guess_often(client, 21, "user{}@example.org")
+
+    async with connect(app, address="203.0.113.2") as client:
+        response = await guess(client, ADA, PASSWORD)
+
+    assert response.status_code == HTTPStatus.OK
+
+
+async def test_a_header_makes_no_other_address(client: AsyncClient) -> None:
+    await guess_often(client, 20, "user{}@example.org")
+
+    client.headers["X-Forwarded-For"] = "198.51.100.7"
+    response = await guess(client)
+
+    assert response.status_code == HTTPStatus.TOO_MANY_REQUESTS
+
+
+async def test_who_has_waited_may_try_again(client: AsyncClient, make_user: MakeUser, session: AsyncSession) -> None:
+    await make_user(ADA)
+    await guess_often(client, 11)
+
+    await wait(session, seconds=31)
+
+    assert (await guess(client, ADA, PASSWORD)).status_code == HTTPStatus.OK
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(10, 30), (11, 60), (12, 120), (15, 900), (5000, 900)])
+async def test_each_further_failure_doubles_the_wait(
+    client: AsyncClient, session: AsyncSession, failures: int, seconds: int
+) -> None:
+    await guess(client)
+    await session.execute(update(LoginThrottle).values(failures=failures - 1))
+    await session.commit()
+    await guess(client)
+    refused = await guess(client)
+
+    assert seconds - 5 <= int(refused.headers["Retry-After"]) <= seconds
+
+
+async def test_who_waits_is_not_counted(client: AsyncClient, session: AsyncSession) -> None:
+    await guess_often(client, 15)
+
+    assert set(await session.scalars(select(LoginThrottle.failures))) == {10}
+
+
+async def test_a_login_is_no_failure(client: AsyncClient, make_user: MakeUser) -> None:
+    await make_user(ADA)
+    await guess_often(client, 9)
+    await log_in(client, ADA)
+    await log_in(client, ADA)
+
+    statuses = await guess_often(client, 2)
+
+    assert statuses == [HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS]
+
+
+async def test_failures_are_forgotten_after_an_hour(client: AsyncClient, session: AsyncSession) -> None:
+    await guess_often(client, 10)
+    await wait(session, minutes=61)
+
+    statuses = await guess_often(client, 11)
+
+    assert Counter(statuses) == {HTTPStatus.UNAUTHORIZED: 10, HTTPStatus.TOO_MANY_REQUESTS: 1}
+
+
+async def test_what_is_forgotten_leaves_no_rows(
+    client: AsyncClient, make_user: MakeUser, session: AsyncSession
+) -> None:
+    await guess(client, "nobody@example.org")
+    await wait(session, minutes=61)
+    await make_user(ADA)
+
+    await log_in(client, ADA)
+
+    last = await session.scalars(select(LoginThrottle.last_at))
+    assert all(at > datetime.now(UTC) - timedelta(minutes=1) for at in last)
+
+
+async def test_guesses_at_the_same_time_are_all_counted(live: AsyncClient) -> None:
+    responses = await asyncio.gather(*(guess(live) for _ in range(30)))
+
+    statuses = Counter(response.status_code for response in responses)
+    assert statuses == {HTTPStatus.UNAUTHORIZED: 10, HTTPStatus.TOO_MANY_REQUESTS: 20}
+
+
+async def test_the_current_password_cannot_be_guessed_either(client: AsyncClient, make_user: MakeUser) -> None:
+    await make_user(ADA)
+    await log_in(client, ADA)
+    change = {"current_password": "wrong", "new_password": "a new password, long enough"}
+
+    responses = [await client.post("/v1/users/me/password", json=change) for _ in range(11)]
+
+    statuses = Counter(response.status_code for response in responses)
+    assert statuses == {HTTPStatus.FORBIDDEN: 10, HTTPStatus.TOO_MANY_REQUESTS: 1}
+
+
+async def test_neither_address_nor_account_can_be_read_from_the_table(
+    client: AsyncClient, session: AsyncSession
+) -> None:
+    await guess(client)
+
+    assert {len(key) for key in await session.scalars(select(LoginThrottle.key))} == {64}
