@@ -30,6 +30,13 @@ class NotAuthenticated(ServiceError):
         super().__init__("Log in first.", headers={"WWW-Authenticate": "Bearer"})
 
 
+def needed(permission: str, method: str) -> str:
+    """Return `items:read` or, for what is not only reading, `items:write`, unless the permission is exact already."""
+    if ":" in permission:
+        return permission
+    return f"{permission}:{'read' if method in READING else 'write'}"
+
+
 class Bearer(OAuth2PasswordBearer):
     """FastAPI's takes the first of several headers."""
 
@@ -62,10 +69,6 @@ class SignedIn:
 
     def may(self, permission: str) -> bool:
         return grants(permissions(self.roles), permission)
-
-    def needs(self, resource: str) -> str:
-        """Return the permission that this request takes: `items:read` for reading, else `items:write`."""
-        return f"{resource}:{'read' if self.method in READING else 'write'}"
 
 
 # In one statement; without the password's hash, which nobody else needs.
@@ -121,4 +124,4 @@ OwnerId = Annotated[UUID, mapped_column(ForeignKey(User.id), default=lambda: cur
 def own(resource: str, owner_id: InstrumentedAttribute[UUID]) -> Conditions:
     """Return the conditions for what is the caller's, or none for who may `items:read-all` or `items:write-all`."""
     user = current_user()
-    return () if user.may(f"{user.needs(resource)}-all") else (owner_id == user.id,)
+    return () if user.may(f"{needed(resource, user.method)}-all") else (owner_id == user.id,)

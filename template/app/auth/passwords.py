@@ -39,15 +39,18 @@ class Passwords:
         )
         self.nobodys = self.hasher.hash("")
 
+    def check_length(self, password: SecretStr) -> None:
+        length = len(normalize(password))
+        if length < self.min_length:
+            raise PasswordTooShort(f"A password has at least {self.min_length} characters.")
+        if length > self.max_length:
+            raise PasswordTooLong(f"A password has at most {self.max_length} characters.")
+
     async def hash(self, password: SecretStr) -> str:
         """Hash a new password; raise where it is too short or too long."""
-        text = normalize(password)
-        if len(text) < self.min_length:
-            raise PasswordTooShort(f"A password has at least {self.min_length} characters.")
-        if len(text) > self.max_length:
-            raise PasswordTooLong(f"A password has at most {self.max_length} characters.")
+        self.check_length(password)
         self.check_queue()
-        return await run_sync(self.hasher.hash, text, limiter=self.limiter)
+        return await run_sync(self.hasher.hash, normalize(password), limiter=self.limiter)
 
     async def verify(self, password: SecretStr, hash: str | None) -> tuple[bool, str | None]:
         """Return whether it matches, and a new hash where the parameters have changed.

@@ -9,7 +9,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
 from app.auth.audit import Audit
-from app.auth.identity import READING, CurrentUser, get_current_user
+from app.auth.identity import CurrentUser, get_current_user, needed
+from app.auth.state import identify
 from app.database import SessionsDep
 from app.errors import ServiceError
 
@@ -34,17 +35,12 @@ class Requires:
     def __init__(self, permission: str) -> None:
         self.permission = permission
 
-    def needed(self, method: str) -> str:
-        if ":" in self.permission:
-            return self.permission
-        return f"{self.permission}:{'read' if method in READING else 'write'}"
-
     async def __call__(self, request: Request, user: CurrentUser, sessions: SessionsDep) -> None:
-        needed = self.needed(request.method)
-        if not user.may(needed):
-            address = request.client.host if request.client else None
-            Audit(sessions, address).add_refused("denied", actor=user.id, permission=needed)
-            raise PermissionDenied(needed)
+        permission = needed(self.permission, request.method)
+        if not user.may(permission):
+            audit = Audit(sessions, identify(request).address)
+            audit.add_refused("denied", actor=user.id, permission=permission)
+            raise PermissionDenied(permission)
 
 
 def requires(permission: str) -> Any:  # a dependency, which FastAPI types as anything
@@ -76,9 +72,8 @@ def policy(route: RouteContext, method: str) -> str | None:
     """Return the permissions that a route takes, `signed in` or `public`; `None` where it says nothing."""
     dependant: Dependant | None = getattr(route, "dependant", None)
     found = set(calls(dependant)) if dependant else set()
-    needed = sorted(call.needed(method) for call in found if isinstance(call, Requires))
-    if needed:
-        return " ".join(needed)
+    if asked := sorted(needed(call.permission, method) for call in found if isinstance(call, Requires)):
+        return " ".join(asked)
     if get_current_user in found:
         return SIGNED_IN
     return PUBLIC if let_everybody_in in found else None

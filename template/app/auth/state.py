@@ -43,9 +43,18 @@ class Caller(NamedTuple):
     device: str | None
 
 
+def identify(request: Request) -> Caller:
+    """A proxy may say anything of an address, and a client of itself; the columns hold so much."""
+    address = request.client.host if request.client else ""
+    return Caller(printable(address)[:45] or None, printable(request.headers.get("user-agent", ""))[:200] or None)
+
+
+def printable(text: str) -> str:
+    return "".join(character for character in text if character.isprintable())
+
+
 async def get_caller(request: Request) -> Caller:
-    device = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())
-    return Caller(request.client.host if request.client else None, device[:200] or None)
+    return identify(request)
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]

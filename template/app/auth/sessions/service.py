@@ -58,6 +58,7 @@ class SessionService:
 
     async def log_in(self, email: str, password: SecretStr) -> TokenRead:
         """Answer alike, and after as much work, whether the account is unknown, inactive, or has another password."""
+        self.auth.passwords.check_queue()  # before anything is counted
         email = email.casefold()
         limits = self.auth.limits(email, self.caller.address)
         async with self.sessions.begin() as session:  # one of its own, for nothing is held while passwords are hashed

@@ -86,6 +86,7 @@ class UserService:
         await self.users.add(user)
         if not user.is_active:
             await SessionRepository(self.session).end(datetime.now(UTC), UserSession.user_id == id)
+        changes.pop("name", None)  # which is nobody's business there
         self.audit.add(self.session, "user_updated", actor=actor.id if actor else None, target=id, **changes)
         return user
 
@@ -97,11 +98,13 @@ class UserService:
 
     async def change_password(self, actor: SignedIn, data: PasswordChange) -> None:
         """Every other session ends: one of them may be why the password is changed."""
+        passwords = self.auth.passwords
+        passwords.check_length(data.new_password)  # before anything is counted
+        passwords.check_queue()
         limits = self.auth.limits(actor.email, self.audit.address)
         async with self.sessions.begin() as session:  # one of its own, for nothing is held while passwords are hashed
             await LoginThrottles(session).count(limits)
             credentials = await SessionRepository(session).find_credentials(User.id == actor.id)
-        passwords = self.auth.passwords
         matches, _ = await passwords.verify(data.current_password, credentials and credentials.password_hash)
         sessions = SessionRepository(self.session)
         password_hash = await passwords.hash(data.new_password) if matches else ""
