@@ -2,6 +2,8 @@
 
 import os
 import unicodedata
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from anyio import CapacityLimiter
@@ -46,26 +48,27 @@ class Passwords:
         if length > self.max_length:
             raise PasswordTooLong(f"A password has at most {self.max_length} characters.")
 
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """Wait to be one of the few whose passwords are hashed at the moment."""
+        if self.limiter.statistics().tasks_waiting >= self.queue:
+            raise TooManyLogins("Too many people log in at the moment: try again.", headers={"Retry-After": "1"})
+        async with self.limiter:
+            yield
+
     async def hash(self, password: SecretStr) -> str:
         """Hash a new password; raise where it is too short or too long."""
         self.check_length(password)
-        self.check_queue()
-        return await run_sync(self.hasher.hash, normalize(password), limiter=self.limiter)
+        async with self.turn():
+            return await run_sync(self.hasher.hash, normalize(password))
 
     async def verify(self, password: SecretStr, hash: str | None) -> tuple[bool, str | None]:
-        """Return whether it matches, and a new hash where the parameters have changed.
+        """Return whether it matches, and a new hash where the parameters have changed; to be called in one's turn.
 
         Without a hash it takes as long: nobody can tell by the time whether an account exists.
         """
-        self.check_queue()
-        matches, renewed = await run_sync(
-            self.hasher.verify_and_update, normalize(password), hash or self.nobodys, limiter=self.limiter
-        )
+        matches, renewed = await run_sync(self.hasher.verify_and_update, normalize(password), hash or self.nobodys)
         return matches and hash is not None, renewed
-
-    def check_queue(self) -> None:
-        if self.limiter.statistics().tasks_waiting >= self.queue:
-            raise TooManyLogins("Too many people log in at the moment: try again.", headers={"Retry-After": "1"})
 
 
 def normalize(password: SecretStr) -> str:

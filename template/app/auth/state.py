@@ -7,7 +7,6 @@ from fastapi import Depends, Request
 
 from app.auth.passwords import Passwords
 from app.auth.settings import AuthSettings
-from app.auth.throttle import Limits, network
 from app.auth.tokens import Tokens
 
 
@@ -16,13 +15,6 @@ class Auth:
     settings: AuthSettings
     passwords: Passwords
     tokens: Tokens
-
-    def limits(self, email: str, address: str | None) -> Limits:
-        """Return how often this account, and whoever calls from this address, may fail."""
-        return {
-            self.tokens.fingerprint(f"account {email}"): self.settings.account_attempts,
-            self.tokens.fingerprint(f"address {network(address)}"): self.settings.address_attempts,
-        }
 
 
 def create_auth() -> Auth:

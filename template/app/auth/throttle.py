@@ -6,7 +6,7 @@ from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from math import ceil
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import case, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -39,40 +39,34 @@ class LoginThrottles:
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
 
-    async def count(self, limits: Limits) -> None:
-        """Count an attempt as a failure before it is made, so that those made at the same time count as well.
+    async def check(self, limits: Limits) -> None:
+        """Raise where the account or the address has to wait."""
+        now = datetime.now(UTC)
+        longest = select(func.max(LoginThrottle.retry_at)).where(LoginThrottle.key.in_(limits))
+        retry_at = await self.session.scalar(longest)
+        if retry_at is not None and retry_at > now:
+            raise TooManyFailures(retry_at - now)
 
-        Raise where it may not be made. The transaction has to end before the attempt, for others wait for its rows.
-        """
+    async def count(self, limits: Limits) -> None:
         now = datetime.now(UTC)
         insert = INSERT[self.session.get_bind().dialect.name]
         for key, limit in sorted(limits.items()):  # in one order, or two could wait for each other
             statement = insert(LoginThrottle).values(key=key, failures=1, last_at=now)
+            failures = case((LoginThrottle.last_at < now - FORGOTTEN, 1), else_=LoginThrottle.failures + 1)
             statement = statement.on_conflict_do_update(
-                index_elements=["key"],
-                set_={"failures": case((LoginThrottle.last_at < now - FORGOTTEN, 1), else_=LoginThrottle.failures + 1)},
+                index_elements=["key"], set_={"failures": failures, "last_at": now}
             )
             throttle = (await self.session.scalars(statement.returning(LoginThrottle))).one()
-            if throttle.retry_at is not None and throttle.retry_at > now:
-                raise TooManyFailures(throttle.retry_at - now)
-            throttle.last_at = now
             if throttle.failures >= limit:
                 throttle.retry_at = now + min(SHORTEST * 2 ** min(throttle.failures - limit, 10), LONGEST)
 
-    async def forgive(self, limits: Limits) -> None:
-        """Take back what was counted for an attempt that has succeeded, and forget what is old."""
-        for key, limit in sorted(limits.items()):
-            await self.session.execute(
-                update(LoginThrottle)
-                .where(LoginThrottle.key == key)
-                .values(
-                    failures=LoginThrottle.failures - 1,
-                    retry_at=case((LoginThrottle.failures <= limit, None), else_=LoginThrottle.retry_at),
-                )
-            )
+    async def forget(self, key: str) -> None:
+        """Forget the failures of somebody who has succeeded, and whatever is old."""
         old = select(LoginThrottle.key).where(LoginThrottle.last_at < datetime.now(UTC) - FORGOTTEN)
         await self.session.execute(
-            delete(LoginThrottle).where(LoginThrottle.key.in_(old.with_for_update(skip_locked=True)))
+            delete(LoginThrottle).where(
+                or_(LoginThrottle.key == key, LoginThrottle.key.in_(old.with_for_update(skip_locked=True)))
+            )
         )
 
 

@@ -10,12 +10,6 @@ from app.auth.models import RefreshToken, User, UserSession
 from app.database import Repository
 
 
-class Credentials(NamedTuple):
-    user_id: UUID
-    password_hash: str
-    is_active: bool
-
-
 class StoredToken(NamedTuple):
     session_id: UUID
     user_id: UUID
@@ -24,19 +18,6 @@ class StoredToken(NamedTuple):
 
 class SessionRepository(Repository[UserSession]):
     model = UserSession
-
-    async def find_credentials(self, *where: ColumnElement[bool]) -> Credentials | None:
-        statement = select(User.id, User.password_hash, User.is_active).where(*where)
-        row = (await self.session.execute(statement)).one_or_none()
-        return row and Credentials(*row)
-
-    async def lock_user(self, credentials: Credentials) -> User | None:
-        """Return the user, whom nobody changes until the transaction ends, if they have not changed meanwhile."""
-        return await self.session.scalar(
-            select(User)
-            .where(User.id == credentials.user_id, User.password_hash == credentials.password_hash, User.is_active)
-            .with_for_update(key_share=True)
-        )
 
     async def use(self, hashes: list[str], now: datetime) -> UUID | None:
         """Use a refresh token up, and return its session; of many who try at the same time one succeeds."""

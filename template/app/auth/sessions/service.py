@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.stdlib import get_logger
 
 from app.auth.audit import Audit, AuditDep
-from app.auth.models import RefreshToken, User, UserSession
+from app.auth.credentials import lock, verify
+from app.auth.models import RefreshToken, UserSession
 from app.auth.sessions.repository import SessionRepository, StoredToken
 from app.auth.sessions.schemas import SessionRead, SessionRow, TokenRead
 from app.auth.state import Auth, AuthDep, Caller, CallerDep
-from app.auth.throttle import LoginThrottles
 from app.auth.tokens import AccessToken, TokenInvalid, make_refresh_token
 from app.context import after_rollback
 from app.database import Page, PageQuery, SessionDep, Sessions, SessionsDep
@@ -58,19 +58,14 @@ class SessionService:
 
     async def log_in(self, email: str, password: SecretStr) -> TokenRead:
         """Answer alike, and after as much work, whether the account is unknown, inactive, or has another password."""
-        self.auth.passwords.check_queue()  # before anything is counted
-        email = email.casefold()
-        limits = self.auth.limits(email, self.caller.address)
-        async with self.sessions.begin() as session:  # one of its own, for nothing is held while passwords are hashed
-            await LoginThrottles(session).count(limits)
-            credentials = await SessionRepository(session).find_credentials(User.email == email)
-        matches, renewed = await self.auth.passwords.verify(password, credentials and credentials.password_hash)
-        user = await self.repository.lock_user(credentials) if matches and credentials else None
+        credentials, is_right, renewed_hash = await verify(
+            self.auth, self.sessions, email.casefold(), password, self.caller.address
+        )
+        user = await lock(self.session, credentials) if is_right and credentials else None
         if user is None:
             self.audit.add_refused("login_failed", actor=None, target=credentials and credentials.user_id)
             raise LoginFailed
-        await LoginThrottles(self.session).forgive(limits)
-        user.password_hash = renewed or user.password_hash
+        user.password_hash = renewed_hash or user.password_hash
         now = datetime.now(UTC)
         await self.repository.forget_expired(user.id, now)
         opened = await self.repository.add(

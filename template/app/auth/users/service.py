@@ -10,12 +10,12 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.audit import Audit, AuditDep
+from app.auth.credentials import lock, verify
 from app.auth.identity import SignedIn
 from app.auth.models import User, UserSession
 from app.auth.roles import permissions
 from app.auth.sessions.repository import SessionRepository
 from app.auth.state import Auth, AuthDep
-from app.auth.throttle import LoginThrottles
 from app.auth.users.repository import UserRepository
 from app.auth.users.schemas import AccountUpdate, PasswordChange, UserCreate, UserRead, UserUpdate
 from app.database import Page, PageQuery, SessionDep, Sessions, SessionsDep
@@ -98,24 +98,18 @@ class UserService:
 
     async def change_password(self, actor: SignedIn, data: PasswordChange) -> None:
         """Every other session ends: one of them may be why the password is changed."""
-        passwords = self.auth.passwords
-        passwords.check_length(data.new_password)  # before anything is counted
-        passwords.check_queue()
-        limits = self.auth.limits(actor.email, self.audit.address)
-        async with self.sessions.begin() as session:  # one of its own, for nothing is held while passwords are hashed
-            await LoginThrottles(session).count(limits)
-            credentials = await SessionRepository(session).find_credentials(User.id == actor.id)
-        matches, _ = await passwords.verify(data.current_password, credentials and credentials.password_hash)
-        sessions = SessionRepository(self.session)
-        password_hash = await passwords.hash(data.new_password) if matches else ""
-        user = await sessions.lock_user(credentials) if matches and credentials else None
+        credentials, is_right, _ = await verify(
+            self.auth, self.sessions, actor.email, data.current_password, self.audit.address
+        )
+        password_hash = await self.auth.passwords.hash(data.new_password) if is_right else ""
+        user = await lock(self.session, credentials) if is_right and credentials else None
         if user is None:
             self.audit.add_refused("password_change_failed", actor=actor.id, target=actor.id)
             raise ReauthenticationRequired
         user.password_hash = password_hash
         await self.users.add(user)
-        await sessions.end(datetime.now(UTC), UserSession.user_id == user.id, UserSession.id != actor.session_id)
-        await LoginThrottles(self.session).forgive(limits)
+        others = UserSession.id != actor.session_id
+        await SessionRepository(self.session).end(datetime.now(UTC), UserSession.user_id == user.id, others)
         self.audit.add(self.session, "password_changed", actor=user.id, target=user.id)
 
     async def reset_password(self, id: UUID, password: SecretStr) -> None:

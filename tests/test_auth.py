@@ -1,0 +1,167 @@
+"""Who logs in, on either database, through processes of their own; and how items that exist get an owner."""
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.combinations import FULL, without
+from tests.conftest import Copy
+from tests.postgresql import PostgreSQL
+from tests.serving import COMMAND, SUITE, alembic, run, served
+from tests.test_update import update
+
+PASSWORD = "correct horse battery staple"
+SECRETS = {"AUTH_SECRET_KEY": "n0-7Sx4vQ9w-2LrT8yBzKc5DfGh3JmPu"}
+
+
+def create_user(service: Path, database: str, email: str = "ada@example.org", *, roles: str = "user") -> None:
+    environment = {"DATABASE_URL": database, "SERVICE_ENVIRONMENT": "test"}
+    made = subprocess.run(
+        [sys.executable, "-m", "app.auth.commands", "create", email, "--roles", roles],
+        cwd=service,
+        env={**os.environ, **environment},
+        input=PASSWORD,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, postgresql: PostgreSQL, tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    return f"sqlite:///{tmp_path / 'test.db'}" if request.param == "sqlite" else postgresql.create()
+
+
+class Site:
+    """A service that runs, with a user."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def log_in(self, password: str = PASSWORD, email: str = "ada@example.org") -> httpx2.Response:
+        return httpx2.post(f"{self.url}/v1/auth/token", data={"username": email, "password": password}, timeout=60)
+
+    def refresh(self, token: str) -> httpx2.Response:
+        return httpx2.post(f"{self.url}/v1/auth/refresh", json={"refresh_token": token}, timeout=60)
+
+    def get(self, path: str, tokens: dict[str, str]) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+        return httpx2.get(f"{self.url}{path}", headers=headers, timeout=60)
+
+
+def at_once(number: int, call: Callable[[], httpx2.Response]) -> list[httpx2.Response]:
+    with ThreadPoolExecutor(number) as threads:
+        return list(threads.map(lambda _: call(), range(number)))
+
+
+def statuses(responses: list[httpx2.Response]) -> Counter[int]:
+    return Counter(response.status_code for response in responses)
+
+
+def test_many_who_come_at_once(full: Path, database: str, subtests: pytest.Subtests) -> None:
+    assert alembic(full, database, "upgrade", "head").returncode == 0
+    create_user(full, database)
+    # On SQLite, which production refuses, one process; on PostgreSQL two, which know nothing of each other.
+    variables = {**SECRETS, "DATABASE_URL": database, "SERVICE_ENVIRONMENT": "test", "AUTH_HASH_QUEUE": "100"}
+    workers = 1 if database.startswith("sqlite") else 2
+    with served(full, COMMAND, workers=workers, variables=variables) as (_, port, _):
+        site = Site(f"http://127.0.0.1:{port}")
+        with subtests.test("fifty who log in all get in"):
+            assert statuses(at_once(50, site.log_in)) == {200: 50}
+        with subtests.test("of twenty refreshes one succeeds"):
+            token = site.log_in().json()["refresh_token"]
+            assert statuses(at_once(20, lambda: site.refresh(token))) == {200: 1, 401: 19}
+        with subtests.test("a session that ends in one process ends in all"):
+            tokens = site.log_in().json()
+            headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+            httpx2.post(f"{site.url}/v1/auth/logout", headers=headers)
+            assert statuses(at_once(10, lambda: site.get("/v1/users/me", tokens))) == {401: 10}
+        with subtests.test("of forty guesses no more are looked at than ten and those being hashed"):
+            looked_at = statuses(at_once(40, lambda: site.log_in("wrong")))
+            assert looked_at.total() == 40
+            assert looked_at.keys() == {401, 429}
+            assert 10 <= looked_at[401] < 10 + workers * min(4, os.cpu_count() or 1)
+
+
+def test_without_its_database_nobody_gets_in_and_nobody_is_thrown_out(full: Path, postgres: PostgreSQL) -> None:
+    database = postgres.create()
+    assert alembic(full, database, "upgrade", "head").returncode == 0
+    create_user(full, database)
+    with served(full, COMMAND, variables={**SECRETS, "DATABASE_URL": database}) as (_, port, _):
+        site = Site(f"http://127.0.0.1:{port}")
+        tokens = site.log_in().json()
+        postgres.stop()
+        down = [site.log_in(), site.get("/v1/users/me", tokens), site.refresh(tokens["refresh_token"])]
+        postgres.start()
+        up = [site.get("/v1/users/me", tokens), site.refresh(tokens["refresh_token"]), site.log_in()]
+
+    assert statuses(down) == {503: 3}
+    assert {response.json()["type"] for response in down} == {"/problems/database_unavailable"}
+    assert statuses(up) == {200: 3}
+
+
+ITEM = """
+INSERT INTO items (id, name, price_cents, created_at, updated_at)
+VALUES ('01a2063797eb7e6799e9f1ca88af824b', 'Lamp', 5, '2026-11-22 00:00:00+00:00', '2026-11-22 00:00:00+00:00')
+"""
+OWNERS = "SELECT items.name, users.email FROM items JOIN users ON users.id = items.owner_id"
+GIVE = "UPDATE items SET owner_id = (SELECT id FROM users WHERE email = 'ada@example.org')"
+
+
+@pytest.fixture
+def execute(database: str, postgresql: PostgreSQL) -> Callable[[str], list[tuple[str, ...]]]:
+    """Do something with the database beside the service."""
+
+    def execute(statement: str) -> list[tuple[str, ...]]:
+        if not database.startswith("sqlite"):
+            return [tuple(row.values()) for row in postgresql.execute(statement, database)]
+        with closing(sqlite3.connect(database.removeprefix("sqlite:///"))) as connection, connection:
+            return connection.execute(statement).fetchall()
+
+    return execute
+
+
+def write_migration(service: Path, database: str, message: str, old: str, new: str) -> None:
+    """Let the service write a migration, edit it as its documentation says, and apply it."""
+    before = {*(service / "migrations" / "versions").iterdir()}
+    written = alembic(service, database, "revision", "--autogenerate", "--message", message)
+    assert written.returncode == 0, written.stderr
+    (path,) = {*(service / "migrations" / "versions").iterdir()} - before
+    text, times = re.subn(old, new, path.read_text("utf-8"), count=1)
+    assert times == 1, text
+    path.write_text(text, "utf-8")
+    applied = alembic(service, database, "upgrade", "head")
+    assert applied.returncode == 0, applied.stderr
+
+
+def test_items_that_are_there_already_get_an_owner(
+    copy: Copy, database: str, execute: Callable[[str], list[tuple[str, ...]]]
+) -> None:
+    service = copy("service", without(FULL, "auth"))
+    assert alembic(service, database, "upgrade", "head").returncode == 0
+    execute(ITEM)
+
+    update(service, FULL)
+    nullable = r'(sa\.Column\("owner_id", sa\.Uuid\(\), nullable=)False'
+    write_migration(service, database, "add users", nullable, r"\1True")
+    create_user(service, database)
+    write_migration(
+        service, database, "items have owners", r"(?=    with op\.batch_alter_table)", f'    op.execute("{GIVE}")\n'
+    )
+
+    assert execute(OWNERS) == [("Lamp", "ada@example.org")]
+    assert alembic(service, database, "check").returncode == 0
+    suite = run(service, *SUITE, "tests/database/test_migrations.py", "tests/items")
+    assert suite.returncode == 0, suite.stdout
