@@ -37,10 +37,12 @@ async def verify(auth: Auth, sessions: Sessions, email: str, password: SecretStr
         account: auth.settings.account_attempts,
         auth.tokens.fingerprint(f"address {network(address)}"): auth.settings.address_attempts,
     }
-    async with auth.passwords.turn():  # whoever is next sees what this one has counted
-        async with sessions.begin() as session:
+    async with sessions.begin() as session:
+        await LoginThrottles(session).check(limits)
+        credentials = await find(session, email)
+    async with auth.passwords.turn():
+        async with sessions.begin() as session:  # again, for what others have counted meanwhile
             await LoginThrottles(session).check(limits)
-            credentials = await find(session, email)
         is_right, renewed = await auth.passwords.verify(password, credentials and credentials.password_hash)
         is_right = is_right and credentials is not None and credentials.is_active
         async with sessions.begin() as session:

@@ -14,6 +14,7 @@ class StoredToken(NamedTuple):
     session_id: UUID
     user_id: UUID
     used_at: datetime | None
+    ended_at: datetime | None
 
 
 class SessionRepository(Repository[UserSession]):
@@ -30,7 +31,7 @@ class SessionRepository(Repository[UserSession]):
 
     async def find_token(self, hashes: list[str], now: datetime) -> StoredToken | None:
         statement = (
-            select(RefreshToken.session_id, UserSession.user_id, RefreshToken.used_at)
+            select(RefreshToken.session_id, UserSession.user_id, RefreshToken.used_at, UserSession.ended_at)
             .join(UserSession, UserSession.id == RefreshToken.session_id)
             .where(RefreshToken.token_hash.in_(hashes), RefreshToken.expires_at > now)
         )

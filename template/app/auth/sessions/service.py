@@ -88,7 +88,7 @@ class SessionService:
             token = await self.repository.find_token(hashes, now)
             if token is None or token.used_at is None:
                 raise TokenInvalid
-            if token.used_at < now - REUSE_LEEWAY:
+            if token.used_at < now - REUSE_LEEWAY and token.ended_at is None:
                 self.end_family(token)
             raise TokenReused
         session = await self.repository.touch(id, now)
