@@ -3,15 +3,16 @@
 from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app import (
-    # {% if auth %}
-    auth,
-    # {% endif %}
-    database,
-)
+# {%- if auth +%}
+# {# +#}
+from app.auth import OwnerId
+
+# {%- else +%}
+# {% endif +%}
+from app.database import Entity
 
 
-class Item(database.Entity):
+class Item(Entity):
     __tablename__ = "items"
     # {% if not auth %}
     __table_args__ = (UniqueConstraint("name"),)
@@ -21,7 +22,7 @@ class Item(database.Entity):
     # {% endif %}
 
     # {% if auth %}
-    owner_id: Mapped[auth.OwnerId]
+    owner_id: Mapped[OwnerId]
     # {% endif %}
     name: Mapped[str] = mapped_column(String(100))
     description: Mapped[str | None] = mapped_column(String(1000))

@@ -3,21 +3,22 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncResult
 
-from app import (
-    # {% if auth %}
-    auth,
-    # {% endif %}
-    database,
-)
+# {%- if auth +%}
+# {# +#}
+from app.auth import own
+
+# {%- else +%}
+# {% endif +%}
+from app.database import Conditions, Repository
 from app.items.models import Item
 
 
-class ItemRepository(database.Repository[Item]):
+class ItemRepository(Repository[Item]):
     model = Item
 
     # {% if auth %}
-    def visible(self) -> database.Conditions:
-        return auth.own("items", Item.owner_id)
+    def visible(self) -> Conditions:
+        return own("items", Item.owner_id)
 
     # {% endif %}
     async def lines(self) -> AsyncResult[str, str | None, int]:

@@ -6,12 +6,13 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app import (
-    # {% if auth %}
-    auth,
-    # {% endif %}
-    database,
-)
+# {%- if auth +%}
+# {# +#}
+from app.auth import requires
+
+# {%- else +%}
+# {% endif +%}
+from app.database import Page, PageQuery, ReadSessionDep
 from app.items.models import Item
 from app.items.schemas import Checksum, ItemCreate, ItemRead, ItemUpdate
 from app.items.service import ItemService, ItemServiceDep
@@ -20,7 +21,7 @@ router = APIRouter(
     prefix="/items",
     tags=["items"],
     # {% if auth %}
-    dependencies=[auth.requires("items")],
+    dependencies=[requires("items")],
     # {% endif %}
 )
 
@@ -39,20 +40,20 @@ async def create_item(data: ItemCreate, service: ItemServiceDep, request: Reques
 
 
 @router.get("")
-async def list_items(query: database.PageQuery, service: ItemServiceDep) -> database.Page[ItemRead]:
+async def list_items(query: PageQuery, service: ItemServiceDep) -> Page[ItemRead]:
     """The newest first; `next_cursor` is the `cursor` of the page that follows."""
     return await service.page(query)
 
 
 @router.get("/export", response_class=CSVResponse)
-async def export_items(session: database.ReadSessionDep) -> CSVResponse:
+async def export_items(session: ReadSessionDep) -> CSVResponse:
     """All of them, the oldest first."""
     headers = {"Content-Disposition": 'attachment; filename="items.csv"'}
     return CSVResponse(await ItemService(session).export(), headers=headers)
 
 
 @router.get("/export/checksum")
-async def get_export_checksum(session: database.ReadSessionDep) -> Checksum:
+async def get_export_checksum(session: ReadSessionDep) -> Checksum:
     """What `export` would be, to compare with what has arrived."""
     return Checksum(sha256=await ItemService(session).checksum())
 

@@ -2,31 +2,24 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 
-from app import (
-    # {% if auth %}
-    auth,
-    # {% endif %}
-    http,
-)
+# {%- if auth +%}
+# {# +#}
+from app.auth import requires
+
+# {%- else +%}
+# {% endif +%}
 from app.rates.schemas import Currency, RatesRead
-from app.rates.service import RatesService
+from app.rates.service import RatesServiceDep
 
 router = APIRouter(
     prefix="/rates",
     tags=["rates"],
     # {% if auth %}
-    dependencies=[auth.requires("rates")],
+    dependencies=[requires("rates")],
     # {% endif %}
 )
-
-
-async def get_service(request: Request, client: http.HttpClientDep) -> RatesService:
-    return RatesService(client, request.app.state.rates_settings)
-
-
-RatesServiceDep = Annotated[RatesService, Depends(get_service)]
 
 
 @router.get("/{base}")

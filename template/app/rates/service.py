@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import httpx2
+from fastapi import Depends, Request
 from pydantic import Field, HttpUrl, PositiveFloat
 from pydantic_settings import SettingsConfigDict
 from structlog.stdlib import get_logger
 
 from app.errors import ServiceError
+from app.http import HttpClientDep
 from app.rates import er_api, frankfurter
 from app.rates.schemas import ProviderStatus, RatesRead
 from app.settings import Settings
@@ -94,3 +96,10 @@ class RatesService:
         except (httpx2.HTTPError, ValueError) as error:
             logger.warning("rates.provider_error", provider=name, error=type(error).__name__)
             return Quote(ProviderStatus.ERROR)
+
+
+async def get_service(request: Request, client: HttpClientDep) -> RatesService:
+    return RatesService(client, request.app.state.rates_settings)
+
+
+RatesServiceDep = Annotated[RatesService, Depends(get_service)]

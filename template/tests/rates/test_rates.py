@@ -8,12 +8,12 @@ import pytest
 from httpx2 import Response
 
 from app.main import create_app
-from tests.fixtures import (
-    # {% if auth %}
-    auth,
-    # {% endif %}
-    http,
-)
+
+# {%- if auth +%}
+from tests.fixtures.auth import act_as
+
+# {%- endif +%}
+from tests.fixtures.http import Upstream, connect
 
 FRANKFURTER = json.dumps({"base": "EUR", "date": "2026-11-20", "rates": {"GBP": 0.88, "USD": 1.16}})
 FRANKFURTER_UNKNOWN = json.dumps({"message": "not found"})
@@ -25,20 +25,20 @@ async def get(path: str) -> Response:
     """Ask a service that has just read its settings."""
     app = create_app()
     # {% if auth %}
-    auth.act_as(app, "user")
+    act_as(app, "user")
     # {% endif %}
-    async with http.connect(app) as client:
+    async with connect(app) as client:
         return await client.get(path)
 
 
 @pytest.fixture
-async def frankfurter(upstream: http.Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def frankfurter(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     """One provider that answers."""
     monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream.start(FRANKFURTER))
 
 
 async def test_the_first_provider_wins_and_the_second_adds(
-    upstream: http.Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
+    upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(ER_API))
 
@@ -60,9 +60,7 @@ async def test_without_symbols_all_rates_are_returned(frankfurter: None) -> None
     assert response.json()["rates"] == {"GBP": 0.88, "USD": 1.16, "EUR": 1.0}
 
 
-async def test_the_providers_are_asked_at_the_same_time(
-    upstream: http.Upstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_providers_are_asked_at_the_same_time(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     both_asked = asyncio.Barrier(2)
     monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream.start(FRANKFURTER, barrier=both_asked))
     monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(ER_API, barrier=both_asked))
@@ -73,7 +71,7 @@ async def test_the_providers_are_asked_at_the_same_time(
 
 
 async def test_a_silent_provider_is_not_waited_for(
-    upstream: http.Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
+    upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(silent=True))
     monkeypatch.setenv("RATES_TIMEOUT", "0.5")
@@ -85,7 +83,7 @@ async def test_a_silent_provider_is_not_waited_for(
 
 
 async def test_a_provider_that_answers_byte_by_byte_is_not_waited_for(
-    upstream: http.Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
+    upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(ER_API, pause=0.05))
     monkeypatch.setenv("RATES_TIMEOUT", "0.5")
@@ -96,7 +94,7 @@ async def test_a_provider_that_answers_byte_by_byte_is_not_waited_for(
 
 
 async def test_the_time_out_of_the_client_counts_too(
-    upstream: http.Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
+    upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(silent=True))
     monkeypatch.setenv("HTTP_CLIENT_TIMEOUT", "0.5")
@@ -108,7 +106,7 @@ async def test_the_time_out_of_the_client_counts_too(
 
 @pytest.mark.parametrize("status", [HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.FOUND])
 async def test_a_page_instead_of_an_answer_is_an_error(
-    upstream: http.Upstream, monkeypatch: pytest.MonkeyPatch, status: HTTPStatus
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, status: HTTPStatus
 ) -> None:
     both = json.dumps({"base": "EUR", "base_code": "EUR", "rates": {"GBP": 0.88}})
     monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream.start(both, status=status))
@@ -133,7 +131,7 @@ async def test_a_page_instead_of_an_answer_is_an_error(
     ],
 )
 async def test_a_wrong_answer_harms_only_its_provider(
-    upstream: http.Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch, answer: str
+    upstream: Upstream, frankfurter: None, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(answer))
     monkeypatch.setenv("HTTP_CLIENT_MAX_RESPONSE_BYTES", "5000")
@@ -147,9 +145,7 @@ async def test_a_wrong_answer_harms_only_its_provider(
     }
 
 
-async def test_the_rates_of_another_currency_are_no_answer(
-    upstream: http.Upstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_rates_of_another_currency_are_no_answer(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream.start(FRANKFURTER))
 
     response = await get("/v1/rates/CHF")
@@ -158,7 +154,7 @@ async def test_the_rates_of_another_currency_are_no_answer(
 
 
 async def test_a_provider_that_fails_or_is_gone_is_an_error(
-    upstream: http.Upstream, gone: str, monkeypatch: pytest.MonkeyPatch
+    upstream: Upstream, gone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RATES_FRANKFURTER_URL", gone)
     monkeypatch.setenv("RATES_ER_API_URL", await upstream.start("{}", status=HTTPStatus.INTERNAL_SERVER_ERROR))
@@ -177,7 +173,7 @@ async def test_without_a_provider_the_answer_names_the_settings() -> None:
     assert "RATES_ER_API_URL" in response.json()["detail"]
 
 
-async def test_a_base_that_nobody_knows_is_not_found(upstream: http.Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_base_that_nobody_knows_is_not_found(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream.start(FRANKFURTER_UNKNOWN, status=HTTPStatus.NOT_FOUND))
     monkeypatch.setenv("RATES_ER_API_URL", await upstream.start(ER_API_UNKNOWN, status=HTTPStatus.NOT_FOUND))
 
