@@ -14,11 +14,13 @@ from app.auth.sessions.router import router as sessions
 from app.auth.state import create_auth
 from app.auth.users.router import account
 from app.auth.users.router import router as users
+from app.database import Conditions
 from app.feature import State, add_lifespan
 
 __all__ = [
     "Audit",
     "AuditDep",
+    "Conditions",
     "CurrentUser",
     "OwnerId",
     "SignedIn",

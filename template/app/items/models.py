@@ -4,7 +4,7 @@ from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 # {%- if auth +%}
-# {# +#}
+# {# a blank line +#}
 from app.auth import OwnerId
 
 # {%- else +%}

@@ -4,12 +4,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncResult
 
 # {%- if auth +%}
-# {# +#}
-from app.auth import own
+# {# a blank line +#}
+from app.auth import Conditions, own
 
 # {%- else +%}
 # {% endif +%}
-from app.database import Conditions, Repository
+from app.database import Repository
 from app.items.models import Item
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 # {%- if auth +%}
-# {# +#}
+# {# a blank line +#}
 from app.auth import requires
 
 # {%- else +%}

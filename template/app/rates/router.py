@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 # {%- if auth +%}
-# {# +#}
+# {# a blank line +#}
 from app.auth import requires
 
 # {%- else +%}
