@@ -91,16 +91,14 @@ def entries(changelog: str) -> list[str]:
 
 def gives(source: str, text: str) -> bool:
     """Say whether a file of the template gives this text, with whatever answers."""
-    pieces = re.split(r"(^.*# [{][%#].*\n|[{]@.*?@[}])", source, flags=re.MULTILINE)
+    pieces = re.split(r"(^.*# [{]%.*\n|[{]@.*?@[}])", source, flags=re.MULTILINE)
     for number, piece in enumerate(pieces):
         if number % 2 == 0:
             pieces[number] = re.escape(piece)
         elif "@" in piece:
             pieces[number] = ".*"
-        elif "{#" in piece:
-            pieces[number] = r"\s*"
         else:
-            pieces[number] = ")?" * ("if " not in piece) + r"\s*" + "(?:" * ("endif" not in piece)
+            pieces[number] = r")?\s*" if "endif" in piece else r"\s*(?:"
     return re.fullmatch("".join(pieces), text) is not None
 
 

@@ -4,11 +4,11 @@ from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 # {%- if auth +%}
-# {# a blank line +#}
+# {% endif +%}
+# {% if auth %}
 from app.auth import OwnerId
 
-# {%- else +%}
-# {% endif +%}
+# {%- endif +%}
 from app.database import Entity
 
 

@@ -4,11 +4,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncResult
 
 # {%- if auth +%}
-# {# a blank line +#}
+# {% endif +%}
+# {% if auth %}
 from app.auth import Conditions, own
 
-# {%- else +%}
-# {% endif +%}
+# {%- endif +%}
 from app.database import Repository
 from app.items.models import Item
 

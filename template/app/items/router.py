@@ -7,11 +7,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 # {%- if auth +%}
-# {# a blank line +#}
+# {% endif +%}
+# {% if auth %}
 from app.auth import requires
 
-# {%- else +%}
-# {% endif +%}
+# {%- endif +%}
 from app.database import Page, PageQuery, ReadSessionDep
 from app.items.models import Item
 from app.items.schemas import Checksum, ItemCreate, ItemRead, ItemUpdate

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 # {%- if auth +%}
-# {# a blank line +#}
+# {% endif +%}
+# {% if auth %}
 from app.auth import requires
 
-# {%- else +%}
-# {% endif +%}
+# {%- endif +%}
 from app.rates.schemas import Currency, RatesRead
 from app.rates.service import RatesServiceDep
 
