@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -27,12 +28,25 @@ STOPPED = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
 POOL = 15
 COMMAND = [sys.executable, "-m", "app.serve"]
 
+EMAIL, PASSWORD = "grace@example.org", "correct horse battery staple"
+
+SIGNED_ALIKE = {
+    "AUTH_SECRET_KEY": secrets.token_urlsafe(32),
+    "AUTH_HASH_MEMORY_KIB": "8",
+    "AUTH_HASH_TIME_COST": "1",
+}
+"""A token of one service is good for all others that know its session, and a password costs next to nothing."""
+
 SUITE = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 """The service's own suite, in the environment of this repository."""
 
 
 def run(
-    folder: Path, *command: str, check: bool = False, variables: Mapping[str, str] | None = None
+    folder: Path,
+    *command: str,
+    check: bool = False,
+    variables: Mapping[str, str] | None = None,
+    typed: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of the service as its owner would; after two minutes it counts as hanging."""
     inherited = {
@@ -40,7 +54,7 @@ def run(
     }
     environment = {**inherited, **(variables or {})}
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=check, env=environment, timeout=120
+        command, cwd=folder, capture_output=True, text=True, check=check, env=environment, timeout=120, input=typed
     )
 
 
@@ -67,7 +81,7 @@ def served(
         cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "SERVICE_ALLOWED_HOSTS": "127.0.0.1,localhost", **variables},
+        env={**os.environ, "SERVICE_ALLOWED_HOSTS": "127.0.0.1,localhost", **SIGNED_ALIKE, **variables},
     ) as process:
         assert process.stdout is not None
         hanging = threading.Timer(START_SECONDS, process.kill)
@@ -95,20 +109,34 @@ def alembic(service: Path, database: str, *arguments: str) -> subprocess.Complet
     return run(service, sys.executable, "-m", "alembic", *arguments, variables=variables)
 
 
+def create_user(service: Path, database: str, email: str = EMAIL, *, role: str = "user") -> None:
+    """Make somebody with `PASSWORD`."""
+    variables = {**SIGNED_ALIKE, "DATABASE_URL": database, "SERVICE_ENVIRONMENT": "development"}
+    command = [sys.executable, "-m", "app.auth.commands", "create", email, "--roles", role]
+    run(service, *command, check=True, variables=variables, typed=PASSWORD)
+
+
+def log_in(url: str, email: str = EMAIL) -> dict[str, str]:
+    """Return the header by which the service knows who is calling."""
+    answer = httpx2.post(f"{url}/v1/auth/token", data={"username": email, "password": PASSWORD}, timeout=30)
+    return {"Authorization": f"Bearer {answer.raise_for_status().json()['access_token']}"}
+
+
 @dataclass
 class Service:
     url: str
     process: subprocess.Popen[str]
     database: str
+    headers: Mapping[str, str]
     log: list[str] = field(default_factory=list)
     reader: threading.Thread | None = None
 
     def create(self, name: str | None = None) -> httpx2.Response:
         item = {"name": name or uuid4().hex, "price_cents": 1}
-        return httpx2.post(f"{self.url}/v1/items", json=item, timeout=30)
+        return httpx2.post(f"{self.url}/v1/items", json=item, headers=self.headers, timeout=30)
 
     def get(self, path: str) -> httpx2.Response:
-        return httpx2.get(f"{self.url}{path}", timeout=30)
+        return httpx2.get(f"{self.url}{path}", headers=self.headers, timeout=30)
 
     def create_many(self, number: int) -> list[httpx2.Response]:
         with ThreadPoolExecutor(number) as threads:
@@ -129,15 +157,17 @@ class Service:
 def serve(
     folder: Path, postgres: PostgreSQL, *, workers: int = 1, variables: Mapping[str, str] | None = None
 ) -> Iterator[Service]:
-    """Serve the full service on a database of its own."""
+    """Serve the full service on a database of its own, in which there is somebody who has logged in."""
     database = postgres.create()
     assert alembic(folder, database, "upgrade", "head").returncode == 0
+    create_user(folder, database)
     variables = {"DATABASE_URL": database, **(variables or {})}
     with served(folder, COMMAND, workers=workers, variables=variables) as (process, port, log):
         assert process.stdout is not None
         reader = threading.Thread(target=log.extend, args=[process.stdout], daemon=True)
         reader.start()  # else the service blocks when the pipe is full
-        service = Service(f"http://127.0.0.1:{port}", process, database, log, reader)
+        url = f"http://127.0.0.1:{port}"
+        service = Service(url, process, database, log_in(url), log, reader)
         try:
             yield service
         finally:

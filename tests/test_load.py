@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.serving import alembic, run
+import pytest
+
+from tests.serving import COMMAND, SIGNED_ALIKE, alembic, create_user, log_in, run, served
 
 ROWS = {
     "requests": r"([\d,]+)",
@@ -34,10 +36,16 @@ def table(printed: str) -> dict[str, float]:
     return {name: float(number[1].replace(",", "")) for name, number in found.items() if number}
 
 
-def test_a_second_of_load_is_summed_up(full: Path) -> None:
-    assert alembic(full, f"sqlite:///{full / 'service.db'}", "upgrade", "head").returncode == 0
+def test_a_second_of_load_is_summed_up(full: Path, tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path / 'test.db'}"
+    variables = {"DATABASE_URL": database, "SERVICE_ENVIRONMENT": "test"}
+    assert alembic(full, database, "upgrade", "head").returncode == 0
+    create_user(full, database)
+    with served(full, COMMAND, variables=variables) as (_, port, _):
+        ((name, value),) = log_in(f"http://127.0.0.1:{port}").items()
+    options = ["--connections", "4", "--header", f"{name}: {value}", "--header", "Accept: application/json"]
 
-    loaded = load(full, "/v1/items", "--connections", "4")
+    loaded = load(full, "/v1/items", *options, **SIGNED_ALIKE, **variables)
 
     assert loaded.returncode == 0, loaded.stdout + loaded.stderr
     numbers = table(loaded.stdout)
@@ -61,6 +69,14 @@ def test_answers_that_are_errors_fail_it(full: Path) -> None:
     assert loaded.returncode == 1
     assert table(loaded.stdout)["errors"] == 100
     assert re.search(r"\d x 404$", loaded.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("header", ["", "nothing", "Two: lines\r\nX: a", "Accept:", "no name: a"])
+def test_what_is_no_header_is_refused(full: Path, header: str) -> None:
+    loaded = load(full, "--header", header)
+
+    assert loaded.returncode == 2
+    assert loaded.stderr.splitlines()[-1] == "poe load: error: --header is like 'Accept-Language: de'"
 
 
 def test_a_server_that_does_not_start_fails_it(full: Path) -> None:

@@ -52,7 +52,8 @@ class Connection:
 async def send(options: Namespace, seconds: float) -> tuple[Counter[str], list[float]]:
     """Return how often each outcome was, and the milliseconds of the answers in ascending order."""
     url = urlsplit(options.url)
-    request = f"GET {options.path} HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n".encode()
+    head = [f"GET {options.path} HTTP/1.1", f"Host: {url.netloc}", *options.header]
+    request = "".join(f"{line}\r\n" for line in [*head, ""]).encode()
     outcomes: Counter[str] = Counter()
     times: list[float] = []
     numbers, start = count(), time.perf_counter()
@@ -157,11 +158,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rate", type=float, help="requests a second; as many as possible unless given")
+    parser.add_argument(
+        "--header", action="append", default=[], help="like 'Authorization: Bearer …'; may be given several times"
+    )
     options = parser.parse_args()
     if options.url and not re.fullmatch(r"http://[^/?#]+", options.url):
         parser.error("--url is like http://127.0.0.1:8000")
     if not options.path.startswith("/"):
         parser.error("the path begins with a slash")
+    if not all(re.fullmatch(r"[\w-]+: ?\S.*", header) for header in options.header):
+        parser.error("--header is like 'Accept-Language: de'")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run(options) if options.url else serve_and_load(options)
