@@ -88,7 +88,8 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("item_id", sa.Uuid, sa.ForeignKey("items.id", ondelete="CASCADE")),
     )
-    op.execute("INSERT INTO items VALUES ('a', 'a', NULL, 1, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)")
+    op.execute("INSERT INTO users VALUES ('a', 'a', 'a', 'a', '[]', true, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)")
+    op.execute("INSERT INTO items VALUES ('a', 'a', 'a', NULL, 1, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)")
     op.execute("INSERT INTO labels VALUES (1, 'a')")
     with op.batch_alter_table("items", recreate="always") as items:
         items.alter_column("price_cents", nullable=True)
@@ -122,7 +123,7 @@ def test_a_migration_that_fails_leaves_nothing(copy: Path, database: str) -> Non
 
 ORDER = """
 
-class Order(Entity):
+class Order(database.Entity):
     __tablename__ = "orders"
 
     number: Mapped[str] = mapped_column(unique=True)

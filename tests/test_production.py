@@ -10,9 +10,9 @@ import pytest
 
 from tests.combinations import BARE
 from tests.conftest import Render
-from tests.serving import run, served
+from tests.serving import SIGNED_ALIKE, run, served
 
-RIGHT = {"SERVICE_ALLOWED_HOSTS": "127.0.0.1", "DATABASE_URL": "postgresql://127.0.0.1/service"}
+RIGHT = {**SIGNED_ALIKE, "SERVICE_ALLOWED_HOSTS": "127.0.0.1", "DATABASE_URL": "postgresql://127.0.0.1/service"}
 WRONG = {
     "no host": {"SERVICE_ALLOWED_HOSTS": ""},
     "any host": {"SERVICE_ALLOWED_HOSTS": "hunter2.example,*"},
@@ -20,6 +20,10 @@ WRONG = {
     "an origin without TLS": {"CORS_ORIGINS": "http://hunter2.example"},
     "any origin with cookies": {"CORS_ORIGINS": "*", "CORS_CREDENTIALS": "true"},
     "SQLite": {"DATABASE_URL": "sqlite:///hunter2.db"},
+    "no secret": {"AUTH_SECRET_KEY": ""},
+    "a short secret": {"AUTH_SECRET_KEY": "hunter2-0123456789abcdefghijklm"},
+    "a secret from an example": {"AUTH_SECRET_KEY": "hunter2-change-me-0123456789abcdefghijklm"},
+    "an old secret that is none": {"AUTH_OLD_SECRET_KEYS": "hunter2"},
 }
 WRONG["everything"] = {name: value for variables in WRONG.values() for name, value in variables.items()}
 BROKEN = [*((name, 1) for name in WRONG), ("everything", 4)]

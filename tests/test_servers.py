@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import GIVEN
 from tests.postgresql import PostgreSQL
-from tests.serving import COMMAND, POOL, STOPPED, SUITE, Service, activity, alembic, run, served, stored, until
+from tests.serving import COMMAND, POOL, STOPPED, SUITE, Service, activity, run, serve, served, stored, until
 
 SECONDS = 5.0
 """How long an answer may take when the database has trouble."""
@@ -197,7 +197,7 @@ def test_ten_thousand_failures_keep_no_connection(service: Service, postgres: Po
     service.create("a")
 
     def fail(times: int) -> set[int]:
-        with httpx2.Client(base_url=service.url) as client:
+        with httpx2.Client(base_url=service.url, headers=service.headers) as client:
             item = {"name": "a", "price_cents": 1}
             return {client.post("/v1/items", json=item).status_code for _ in range(times)}
 
@@ -210,24 +210,28 @@ def test_ten_thousand_failures_keep_no_connection(service: Service, postgres: Po
 
 
 def test_it_starts_without_its_database_and_finds_it(full: Path, postgres: PostgreSQL) -> None:
-    database = postgres.create()
-    assert alembic(full, database, "upgrade", "head").returncode == 0
+    with serve(full, postgres) as earlier:
+        database, headers = earlier.database, earlier.headers
     postgres.stop()
     with served(full, COMMAND, variables={"DATABASE_URL": database}) as (process, port, _):
-        service = Service(f"http://127.0.0.1:{port}", process, database)
+        service = Service(f"http://127.0.0.1:{port}", process, database, headers)
         before = service.get("/readyz")
+        refused = service.create()
         postgres.start()
         created = service.create()
         until(lambda: service.get("/readyz").status_code == 200)
 
     assert (before.status_code, created.status_code) == (503, 201)
+    assert is_unavailable(refused)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "postgres?user=nobody"])
 def test_a_database_that_refuses_is_unavailable(full: Path, postgresql: PostgreSQL, name: str) -> None:
+    with serve(full, postgresql) as other:
+        headers = other.headers
     database = f"postgresql://127.0.0.1:{postgresql.port}/{name}"
     with served(full, COMMAND, variables={"DATABASE_URL": database}) as (process, port, _):
-        response = Service(f"http://127.0.0.1:{port}", process, database).create()
+        response = Service(f"http://127.0.0.1:{port}", process, database, headers).create()
 
     assert is_unavailable(response)
 

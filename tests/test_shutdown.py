@@ -41,7 +41,8 @@ def create(service: Service, name: str) -> int | None:
     """Return the status, and nothing where there was no answer; each time on a new connection."""
     connection = connect(service)
     try:
-        return ask(connection, "POST", "/v1/items", {"name": name, "price_cents": 1}, Connection="close")
+        item = {"name": name, "price_cents": 1}
+        return ask(connection, "POST", "/v1/items", item, Connection="close", **service.headers)
     except (OSError, HTTPException):
         return None
     finally:
@@ -126,9 +127,15 @@ def sent(service: Service, request: bytes, *, abort: bool) -> Iterator[socket.so
         yield client
 
 
-def head(method: str, path: str, length: int) -> bytes:
-    headers = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}"
-    return f"{method} {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode()
+def head(service: Service, method: str, path: str, length: int) -> bytes:
+    headers = {
+        "Host": "localhost",
+        "Content-Type": "application/json",
+        "Content-Length": length,
+        **service.headers,
+    }
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
 
 
 def assert_nothing_is_left(service: Service, postgres: PostgreSQL) -> None:
@@ -151,7 +158,7 @@ def assert_nothing_is_left(service: Service, postgres: PostgreSQL) -> None:
 def test_a_client_may_go_while_the_database_works(service: Service, postgres: PostgreSQL, abort: bool) -> None:
     body = b'{"name": "a", "price_cents": 1}'
     with postgres.locked(service.database):
-        with sent(service, head("POST", "/v1/items", len(body)) + body, abort=abort):
+        with sent(service, head(service, "POST", "/v1/items", len(body)) + body, abort=abort):
             until(lambda: "active" in activity(postgres))
         time.sleep(0.2)
 
@@ -162,11 +169,12 @@ def test_a_client_may_go_while_the_database_works(service: Service, postgres: Po
 @pytest.mark.parametrize("abort", [False, True])
 def test_a_client_may_go_while_it_reads(service: Service, postgres: PostgreSQL, abort: bool) -> None:
     postgres.execute(
-        "INSERT INTO items (id, name, price_cents, created_at, updated_at)"
-        " SELECT uuidv7(), repeat('x', 80) || number, 1, now(), now() FROM generate_series(1, 100000) AS number",
+        "INSERT INTO items (id, owner_id, name, price_cents, created_at, updated_at)"
+        " SELECT uuidv7(), users.id, repeat('x', 80) || number, 1, now(), now()"
+        " FROM users, generate_series(1, 100000) AS number",
         service.database,
     )
-    with sent(service, head("GET", "/v1/items/export", 0), abort=abort) as client:
+    with sent(service, head(service, "GET", "/v1/items/export", 0), abort=abort) as client:
         client.recv(1000)
         until(lambda: "idle in transaction" in activity(postgres))
 
@@ -175,7 +183,7 @@ def test_a_client_may_go_while_it_reads(service: Service, postgres: PostgreSQL, 
 
 @pytest.mark.parametrize("abort", [False, True])
 def test_a_client_may_go_while_it_sends(service: Service, postgres: PostgreSQL, abort: bool) -> None:
-    with sent(service, head("POST", "/v1/items", 1000) + b'{"name": ', abort=abort):
+    with sent(service, head(service, "POST", "/v1/items", 1000) + b'{"name": ', abort=abort):
         time.sleep(0.2)
 
     assert_nothing_is_left(service, postgres)
@@ -189,9 +197,9 @@ def test_ten_thousand_requests_take_no_memory(service: Service) -> None:
         for _ in range(requests // 5):
             statuses |= {
                 ask(connection, "GET", "/livez"),
-                ask(connection, "POST", "/v1/items", item),
-                ask(connection, "POST", "/v1/items", {**item, "name": uuid4().hex}),
-                ask(connection, "GET", "/v1/items"),
+                ask(connection, "POST", "/v1/items", item, **service.headers),
+                ask(connection, "POST", "/v1/items", {**item, "name": uuid4().hex}, **service.headers),
+                ask(connection, "GET", "/v1/items", **service.headers),
                 ask(connection, "GET", f"/{uuid4().hex}"),
             }
         connection.close()
