@@ -4,7 +4,7 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -14,16 +14,19 @@ from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import pytest
 
 from tests.postgresql import PostgreSQL
-from tests.serving import alembic, get, served
+from tests.serving import PASSWORD, alembic, create_user, get, log_in, served
 
 CANARY = "canary-5f1e"
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 TOO_LARGE = 1_000_001  # one more than SERVICE_MAX_BODY_BYTES
-JSON = "Content-Type: application/json"
+JSON, FORM = "Content-Type: application/json", "Content-Type: application/x-www-form-urlencoded"
+TEXTS = {"uuid": UNKNOWN, "email": "ada@example.org", "password": PASSWORD}
+ADMIN, GUEST, MEMBER = "admin@example.org", "guest@example.org", "member@example.org"
 SERVER = (b"Invalid HTTP request received.", b"Failed to open a WebSocket connection: ")
 """What uvicorn itself says to what is no HTTP, and what never reaches the service."""
 
@@ -109,6 +112,10 @@ RAW = {
 }
 
 
+REFUSED = {"POST /v1/auth/token": 401, "POST /v1/auth/refresh": 401, "POST /v1/users/me/password": 403}
+"""What is answered where the body has a password or a token that is wrong."""
+
+
 class Operation(NamedTuple):
     method: str
     path: str
@@ -116,6 +123,10 @@ class Operation(NamedTuple):
     targets: list[str]
     sample: dict[str, Any] | None
     """A body that is taken, where there is one to send."""
+    kind: str
+    """The header that says what such a body is."""
+    token: Callable[[], str]
+    """Return the header by which each request is one of somebody's."""
 
 
 class Answer(NamedTuple):
@@ -131,22 +142,38 @@ class Run(NamedTuple):
 
 
 def read_operations(port: int) -> Iterator[Operation]:
-    """Read what the service offers; where something can be created, see before each operation that there is one."""
+    """Read what the service offers; where something can be created, see before each operation that there is one.
+
+    An administrator asks, and somebody else where that may end a session or change a password.
+    """
     description = json.loads(get(port, "/openapi.json").read())
+    administrator = authorization(port, ADMIN)
 
     def sample(schema: dict[str, Any]) -> Any:  # JSON
         if "$ref" in schema:
             return sample(description["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
         if "anyOf" in schema:
             return sample(schema["anyOf"][0])
-        text = UNKNOWN if schema.get("format") == "uuid" else "X" * max(3, schema.get("minLength", 0))
+        if "const" in schema:
+            return schema["const"]
+        text = TEXTS.get(schema.get("format", ""), "X" * max(3, schema.get("minLength", 0)))
         fields = {name: sample(field) for name, field in schema.get("properties", {}).items()}
         simple: dict[str, Any] = {"string": text, "integer": 1, "number": 1, "boolean": True, "array": []}
         return simple.get(schema["type"], fields)
 
-    def body(operation: dict[str, Any]) -> Any:  # JSON
-        content = operation.get("requestBody", {}).get("content", {})
-        return sample(content["application/json"]["schema"]) if "application/json" in content else None
+    def body(method: str, path: str) -> tuple[Any, str]:  # JSON
+        content = description["paths"][path][method].get("requestBody", {}).get("content", {})
+        for kind in (JSON, FORM):
+            if found := content.get(kind.partition(": ")[2]):
+                given = sample(found["schema"])
+                return given | {"username": GUEST} if "username" in given else given, kind
+        return None, JSON
+
+    member = authorization(port, MEMBER)
+    tokens: dict[str, Callable[[], str]] = {
+        "/v1/auth/logout": partial(authorization, port, GUEST),  # a new one for each request
+        "/v1/users/me/password": lambda: member,
+    }
 
     paths = description["paths"]
     for path, methods in paths.items():
@@ -154,9 +181,16 @@ def read_operations(port: int) -> Iterator[Operation]:
             parameters = operation.get("parameters", ())
             values = {p["name"]: sample(p["schema"]) for p in parameters if p["in"] == "path"}
             parent = path.removesuffix("/{id}")
-            if parent != path and {"get", "post"} <= paths.get(parent, {}).keys():
-                exchange(port, request("POST", parent, JSON, body=json.dumps(body(paths[parent]["post"])).encode()))
-                values["id"] = json.loads(get(port, parent).read())["items"][0]["id"]
+            if parent != path and "get" in paths.get(parent, {}):
+                if "post" in paths[parent]:
+                    created, kind = body("post", parent)
+                    exchange(port, request("POST", parent, kind, administrator, body=json.dumps(created).encode()))
+                else:
+                    authorization(port, ADMIN)
+                (listed,) = exchange(port, request("GET", parent, administrator))
+                values["id"] = json.loads(listed.body)["items"][0]["id"]
+            given, kind = body(method, path)
+            token = tokens.get(path, lambda: administrator)
             queries = [p["name"] for p in parameters if p["in"] == "query"]
             url = path.format(**values)
             targets = [
@@ -167,7 +201,37 @@ def read_operations(port: int) -> Iterator[Operation]:
                 *(f"{start}{url}" for start in STARTS),
                 *("*", "a:80", "?", "", "/" + "a/" * 40_000),
             ]
-            yield Operation(method.upper(), path, url, targets, body(operation))
+            yield Operation(method.upper(), path, url, targets, given, kind, token)
+
+
+def authorization(port: int, email: str) -> str:
+    """Log in, and return the header."""
+    ((name, value),) = log_in(f"http://127.0.0.1:{port}", email).items()
+    return f"{name}: {value}"
+
+
+def forms(sample: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    text = urlencode(sample)
+    odd = {
+        "empty": "",
+        "separators": "&&==&=&" * 1000,
+        "no UTF-8": "username=%ff%fe&password=\xff",
+        "half a character": f"{text}%ed%a0%80",
+        "a broken escape": f"{text}%&%z=%u0041",
+        "NUL": f"{text}%00",
+        "JSON": json.dumps(sample),
+        "every field twice": f"{text}&{text}",
+        "a field without a value": text.partition("=")[0],
+        "an extra field": f"{text}&extra={CANARY}",
+        "many fields": f"{text}&" + "&".join(f"{number}={CANARY}" for number in range(2_000)),
+        "a long name": f"{'a' * 99_999}=1",
+        **{
+            f"{name} = {value[:30]}": urlencode({**sample, name: "?"}).replace("%3F", value)
+            for name in sample
+            for value in VALUES
+        },
+    }
+    yield from ((f"form: {name}", content.encode("latin-1")) for name, content in odd.items())
 
 
 def bodies(given: dict[str, Any] | None) -> Iterator[tuple[str, bytes]]:
@@ -222,18 +286,30 @@ def request(method: str, target: str, *headers: str, body: bytes = b"") -> bytes
 
 
 def table(operation: Operation) -> Iterator[tuple[str, bytes]]:
-    method, url = operation.method, operation.url
-    body = json.dumps(operation.sample).encode()
+    method, url, kind, token = operation.method, operation.url, operation.kind, operation.token
+    body = (urlencode(operation.sample or {}) if kind == FORM else json.dumps(operation.sample)).encode()
+    yield "anonymous", request(method, url, kind, body=body)
     for name, values in HEADERS.items():
-        form = [] if name == "Content-Type" else [JSON]
         for value in values:
-            yield f"header {name}: {value[:30]!r}", request(method, url, f"{name}: {value}", *form, body=body)
+            headers = [f"{name}: {value}"]
+            if name != "Content-Type":
+                headers.append(kind)
+            if name != "Authorization":
+                headers.append(token())
+            yield f"header {name}: {value[:30]!r}", request(method, url, *headers, body=body)
+    yield "header Authorization: twice", request(method, url, kind, token(), token(), body=body)
     for number, target in enumerate(operation.targets):
         name = f"target {number}: {target.replace(url, operation.path)[-40:]!r}"
-        yield name, request(method, target, JSON, body=body)
-    for name, content in bodies(operation.sample):
-        yield name, request(method, url, JSON, body=content)
-    chunked = request(method, url, JSON, "Transfer-Encoding: chunked")[:-5]
+        yield name, request(method, target, kind, token(), body=body)
+    for name, content in bodies(None if kind == FORM else operation.sample):
+        yield name, request(method, url, JSON, token(), body=content)
+    if kind == FORM:
+        for name, content in forms(operation.sample or {}):
+            yield name, request(method, url, FORM, token(), body=content)
+
+    def chunked() -> bytes:
+        return request(method, url, kind, token(), "Transfer-Encoding: chunked")[:-5]
+
     chunks = {
         "too large": b"%x\r\n%b\r\n0\r\n\r\n" % (TOO_LARGE, bytes(TOO_LARGE)),
         "no size": b"\r\n",
@@ -245,16 +321,16 @@ def table(operation: Operation) -> Iterator[tuple[str, bytes]]:
         "a trailer": b"0\r\nContent-Length: 1\r\nX: \xff\r\n\r\n",
     }
     for name, content in chunks.items():
-        yield f"chunk: {name}", chunked + content
-    both = request(method, url, JSON, "Transfer-Encoding: chunked", "Content-Length: 4")
+        yield f"chunk: {name}", chunked() + content
+    both = request(method, url, kind, token(), "Transfer-Encoding: chunked", "Content-Length: 4")
     yield "smuggled behind chunks", both + request("GET", "/livez")
-    yield "smuggled behind a body", request(method, url, JSON, body=body) + request("GET", "/livez")
-    yield "shorter than its body", request(method, url, JSON, "Content-Length: 1", body=body)
-    yield "unfinished: longer than its body", request(method, url, JSON, "Content-Length: 99999", body=body)
-    yield "unfinished: chunk", chunked + b"ff\r\n{"
+    yield "smuggled behind a body", request(method, url, kind, token(), body=body) + request("GET", "/livez")
+    yield "shorter than its body", request(method, url, kind, token(), "Content-Length: 1", body=body)
+    yield "unfinished: longer than its body", request(method, url, kind, token(), "Content-Length: 99999", body=body)
+    yield "unfinished: chunk", chunked() + b"ff\r\n{"
     # the last, for one of them deletes what the others aim at
     for other in METHODS:
-        yield f"method {other[:30]}", request(other, url, JSON, body=body)
+        yield f"method {other[:30]}", request(other, url, kind, token(), body=body)
 
 
 class Received(BytesIO):
@@ -293,7 +369,10 @@ def exchange(port: int, sent: bytes, finished: bool = True) -> list[Answer]:
 
 
 def attack(service: Path, variables: dict[str, str]) -> Run:
-    assert alembic(service, variables["DATABASE_URL"], "upgrade", "head").returncode == 0
+    database = variables["DATABASE_URL"]
+    assert alembic(service, database, "upgrade", "head").returncode == 0
+    for email, role in ((ADMIN, "admin"), (GUEST, "user"), (MEMBER, "user")):
+        create_user(service, database, email, role=role)
     with served(service, [sys.executable, "-m", "app.serve"], variables=variables) as (process, port, lines):
         assert process.stdout is not None
         reader = threading.Thread(target=lines.extend, args=[process.stdout])
@@ -320,6 +399,8 @@ def runs(full: Path, postgresql: PostgreSQL, tmp_path: Path) -> dict[str, Run]:
         threading.Thread(target=rates.serve_forever, daemon=True).start()
         shared = {
             "RATES_FRANKFURTER_URL": f"http://127.0.0.1:{rates.server_port}",
+            "AUTH_ACCOUNT_ATTEMPTS": str(10**6),  # passwords are guessed more often than anybody may
+            "AUTH_ADDRESS_ATTEMPTS": str(10**6),
             "SERVICE_ALLOWED_HOSTS": "",
             "SERVICE_ENVIRONMENT": "test",
         }
@@ -342,6 +423,17 @@ def the_table_is_long(run: Run) -> None:
 
 def every_request_that_is_finished_is_answered(run: Run) -> None:
     assert [name for name, answers in run.answers.items() if not answers and "unfinished: " not in name] == []
+
+
+def who_has_logged_in_is_let_in(run: Run) -> None:
+    refused = {
+        name
+        for name, answers in run.answers.items()
+        for answer in answers
+        if answer.status in {401, 403} - {REFUSED.get(name.split(": ")[0])}
+    }
+
+    assert {n for n in refused if n.split(": ")[1] not in {"anonymous", "header Authorization"}} == set()
 
 
 def no_request_makes_the_service_fail(run: Run) -> None:
@@ -378,6 +470,7 @@ def the_service_lives_on_and_logs_no_error(run: Run) -> None:
 CHECKS = (
     the_table_is_long,
     every_request_that_is_finished_is_answered,
+    who_has_logged_in_is_let_in,
     no_request_makes_the_service_fail,
     what_is_refused_is_told_in_a_problem_document,
     what_was_sent_is_not_repeated,
