@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr
+from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr, StrictBool
 from pydantic_core import PydanticCustomError
 
 from app.auth.roles import ROLES
@@ -42,7 +42,7 @@ class UserUpdate(Schema):
 
     name: Name | MISSING = MISSING
     roles: Roles | MISSING = MISSING
-    is_active: bool | MISSING = MISSING
+    is_active: StrictBool | MISSING = MISSING
 
 
 class AccountUpdate(Schema):
