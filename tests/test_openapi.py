@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx2
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.combinations import BARE, EACH, FULL, Answers, identify, unique
 from tests.conftest import Render
-from tests.serving import alembic, run, served
+from tests.serving import PASSWORD, alembic, create_user, log_in, run, served
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 SCHEMATHESIS = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)]
@@ -77,12 +78,25 @@ def test_the_service_answers_as_it_is_described(
 ) -> None:
     """Schemathesis asks for whatever may be asked for, and for more."""
     service, database = render(answers), f"sqlite:///{tmp_path / 'service.db'}"
-    variables = {"DATABASE_URL": database, "RATES_FRANKFURTER_URL": provider, "SERVICE_ENVIRONMENT": "test"}
+    variables = {
+        "AUTH_ACCOUNT_ATTEMPTS": str(10**6),  # passwords are guessed more often than anybody may
+        "AUTH_ADDRESS_ATTEMPTS": str(10**6),
+        "DATABASE_URL": database,
+        "RATES_FRANKFURTER_URL": provider,
+        "SERVICE_ENVIRONMENT": "test",
+    }
+    stranger = {"email": "stranger@example.org", "password": PASSWORD}
     if answers["database"]:
         assert alembic(service, database, "upgrade", "head").returncode == 0
+    if answers["auth"]:
+        create_user(service, database, role="admin")
     with served(service, [sys.executable, "-m", "app.serve"], variables=variables) as (process, port, _):
         assert process.stdout is not None
         threading.Thread(target=process.stdout.read, daemon=True).start()  # else it blocks when the pipe is full
-        examination = run(tmp_path, *SCHEMATHESIS, "run", f"http://127.0.0.1:{port}/openapi.json")
+        url, users = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}/v1/users"
+        known = httpx2.post(users, json=stranger, headers=log_in(url)).json()["id"] if answers["auth"] else ""
+        examination = run(tmp_path, *SCHEMATHESIS, "run", f"{url}/openapi.json", variables={"STRANGER": known})
+        is_admin = not answers["auth"] or httpx2.get(users, headers=log_in(url)).is_success
 
     assert examination.returncode == 0, examination.stdout + examination.stderr
+    assert is_admin, "who asked could not ask for everything any more"
