@@ -141,7 +141,8 @@ def absent_words(answers: Answers) -> set[str]:
     features = {name: answers[name] for name in FEATURES}
     left_out = [PurePosixPath(pattern) for pattern in excluded({**FULL, **features}) - excluded(FULL)]
     off = {name for name in FEATURES if not answers[name]}
-    return off | {path.stem for path in left_out if len(path.parts) == 2 or path.parts[1] in ("app", "docs", "tests")}
+    places = [PurePosixPath("/"), *(PurePosixPath("/", name) for name in ("app", "docs", "tests"))]
+    return off | {path.stem for path in left_out if path.parent in places}
 
 
 def main() -> None:
