@@ -1,5 +1,6 @@
 """A service takes later versions of the template and other answers, as if it had been rendered with them."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -185,8 +186,19 @@ def prove_lived_in(copy: Copy, commit: Commit, toggle: Toggle) -> Path:
     return service
 
 
+def write_policy(service: Path) -> None:
+    """Say who may call the owner's own routes, where every route has to."""
+    package = service / "app" / "orders" / "__init__.py"
+    if (service / "app" / "auth").exists():
+        text = instead('prefix="/v1")', 'prefix="/v1", dependencies=[requires("orders")])')(package.read_text("utf-8"))
+        package.write_text(
+            instead("from app.settings", "from app.auth import requires\nfrom app.settings")(text), "utf-8"
+        )
+
+
 def prove_working(service: Path, suite: Suite) -> None:
-    """Prove that a service passes its suite with the migration that its owner writes after an update."""
+    """Prove that a service passes its suite with the policy and the migration that its owner writes after an update."""
+    write_policy(service)
     if (service / "migrations" / "env.py").exists():
         written = run(service, sys.executable, "-m", "poethepoet", "-q", "migration", "what the answers changed")
         assert written.returncode == 0, written.stderr
@@ -224,6 +236,22 @@ def test_off_and_on_again_is_as_if_nothing_had_been(copy: Copy, commit: Commit, 
     update(service, FULL)
 
     assert tree(service) == tree(fresh)
+
+
+def test_where_people_log_in_the_own_routes_wait_for_their_policy(copy: Copy, commit: Commit) -> None:
+    service = copy("service", without(FULL, "auth"))
+    live_in(service)
+    commit(service)
+    variables = {"SERVICE_ENVIRONMENT": "test"}
+
+    update(service, FULL)
+    refused = run(service, sys.executable, "-m", "uvicorn", "app.main:app", "--port", "0", variables=variables)
+    write_policy(service)
+    routes = run(service, sys.executable, "-m", "scripts.routes", variables=variables)
+
+    assert refused.returncode != 0
+    assert "Nothing says who may call GET /v1/orders" in refused.stdout + refused.stderr
+    assert re.search(r"^GET +/v1/orders +orders:read$", routes.stdout, re.MULTILINE)
 
 
 def test_without_a_database_the_history_stays_and_nothing_reads_it(copy: Copy) -> None:
