@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, SecretStr
 
+from app.auth.tokens import LONGEST
 from app.schemas import Line, Schema
 
 
@@ -18,7 +19,7 @@ class LoginForm(BaseModel):
 
 
 class RefreshRequest(Schema):
-    refresh_token: Annotated[SecretStr, Field(max_length=200)]
+    refresh_token: Annotated[SecretStr, Field(max_length=LONGEST)]
 
 
 class TokenRead(BaseModel):
