@@ -13,6 +13,7 @@ from app.settings import ROOT, TESTING, Commas, Environment, Settings
 
 SECRET_BYTES = 32  # as many as SHA-256 gives (RFC 7518, section 3.2)
 DISTINCT = 10  # characters; random ones have twice as many
+LONGEST_TTL = 900  # seconds
 PLACEHOLDER = re.compile(r"change.?(me|this|it)|example|placeholder|your.?secret", re.IGNORECASE)
 DEVELOPMENT_SECRET = ROOT / ".auth-secret-key"
 
@@ -41,7 +42,7 @@ class AuthSettings(Settings):
     old_secret_keys: Commas[SecretStr] = Field(
         default=(), description="those before it, whose tokens are still good, like OLDER,OLDEST"
     )
-    access_ttl: int = Field(default=900, ge=1, le=900, description="seconds that an access token is good for")
+    access_ttl: int = Field(default=900, ge=1, le=LONGEST_TTL, description="seconds that an access token is good for")
     refresh_ttl: PositiveInt = Field(default=604_800, description="seconds that a refresh token is good for")
     session_ttl: PositiveInt = Field(default=2_592_000, description="seconds after which everybody has to log in again")
     password_min_length: int = Field(default=15, ge=8, description="characters that a new password has at least")

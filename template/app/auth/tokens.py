@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import jwt
 
-from app.auth.settings import AuthSettings
+from app.auth.settings import LONGEST_TTL, AuthSettings
 from app.errors import ServiceError
 from app.settings import project
 
@@ -90,7 +90,7 @@ class Tokens:
     def read(self, text: str) -> AccessToken:
         """Return what an access token says; raise where it is not one of ours, or no longer good."""
         key = self.access_keys.get(text.partition(".")[0])
-        if key is None or len(text) > LONGEST:
+        if key is None or len(text) > LONGEST or "=" in text:  # RFC 7515, section 2; PyJWT reads both spellings
             raise TokenInvalid
         try:
             claims = self.jwt.decode(
@@ -102,6 +102,8 @@ class Tokens:
                 issuer=self.issuer,
                 leeway=LEEWAY,
             )
+            if claims["exp"] - claims["iat"] > LONGEST_TTL:  # TypeError where they are text
+                raise TokenInvalid
             return AccessToken(UUID(claims["sub"]), UUID(claims["sid"]))
         except (jwt.InvalidTokenError, AttributeError, OverflowError, TypeError, ValueError):
             raise TokenInvalid from None
