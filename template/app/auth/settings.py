@@ -67,7 +67,7 @@ class AuthSettings(Settings):
                 raise ValueError(
                     "production needs a secret: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
                 )
-            return make_secret()
+            secret = make_secret()  # which may have been cut short
         check_strength(secret)
         return secret
 
