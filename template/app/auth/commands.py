@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from app.auth.audit import Audit
 from app.auth.models import User
 from app.auth.roles import ROLES
+from app.auth.settings import AuthSettings
 from app.auth.state import create_auth
 from app.auth.users.repository import UserRepository
 from app.auth.users.schemas import UserCreate, UserUpdate
@@ -38,7 +39,10 @@ async def transaction() -> AsyncGenerator[UserService]:
 
 
 def run(work: Work) -> Any:  # whatever the work returns
-    """Do the work in one transaction; say in one line what is wrong."""
+    """Do the work in one transaction; say in one line what is wrong, or of each setting."""
+    if mistakes := [*DatabaseSettings.mistakes(), *AuthSettings.mistakes()]:
+        typer.echo("\n".join(mistakes), err=True)
+        raise typer.Exit(1)
 
     async def in_transaction() -> object:
         async with transaction() as service:
