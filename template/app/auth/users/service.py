@@ -98,6 +98,7 @@ class UserService:
 
     async def change_password(self, actor: SignedIn, data: PasswordChange) -> None:
         """Every other session ends: one of them may be why the password is changed."""
+        self.auth.passwords.check_length(data.new_password)  # before an attempt is counted, for this is none
         credentials, is_right, _ = await verify(
             self.auth, self.sessions, actor.email, data.current_password, self.audit.address
         )
