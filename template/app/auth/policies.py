@@ -7,12 +7,15 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
+from structlog.stdlib import get_logger
 
 from app.auth.audit import Audit
 from app.auth.identity import CurrentUser, get_current_user, needed
 from app.auth.state import identify
 from app.database import SessionsDep
 from app.errors import ServiceError
+
+logger = get_logger()
 
 SIGNED_IN, PUBLIC = "signed in", "public"
 # What cannot say so itself.
@@ -90,6 +93,7 @@ def policies(app: FastAPI) -> Iterator[tuple[str, str, str | None]]:
 
 def check_policies(app: FastAPI) -> None:
     if missing := [f"{method} {path}" for method, path, found in policies(app) if found is None]:
+        logger.error("auth.policy_missing", routes=missing)  # one line, beside the server's stack
         raise PolicyMissing(missing)
 
 
