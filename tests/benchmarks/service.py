@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import platform
+import secrets
 import statistics
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import NamedTuple, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psutil
 import uvloop
@@ -36,10 +37,30 @@ CONNECTIONS = 16
 STARTS = 5
 START_SECONDS = 30
 LOAD_SECONDS = 300
+SECRET = secrets.token_urlsafe(32)
 
-FILL = """
-INSERT INTO items (id, name, description, price_cents, created_at, updated_at)
-SELECT uuidv7(), 'item ' || number, 'One of a thousand.', number, now(), now() FROM generate_series(1, 1000) AS number
+USER, SESSION = UUID(int=1), UUID(int=2)
+FILL = (
+    f"""
+    INSERT INTO users (id, email, name, password_hash, roles, is_active, created_at, updated_at)
+    VALUES ('{USER}', 'ada@example.org', 'Ada', '', '["user"]', true, now(), now())
+    """,
+    f"""
+    INSERT INTO user_sessions (id, user_id, last_used_at, expires_at, created_at, updated_at)
+    VALUES ('{SESSION}', '{USER}', now(), now() + interval '1 day', now(), now())
+    """,
+    f"""
+    INSERT INTO items (id, owner_id, name, description, price_cents, created_at, updated_at)
+    SELECT uuidv7(), '{USER}', 'item ' || number, 'One of a thousand.', number, now(), now()
+    FROM generate_series(1, 1000) AS number
+    """,
+    "VACUUM ANALYZE",
+)
+SIGN = f"""
+from uuid import UUID
+from app.auth.settings import AuthSettings
+from app.auth.tokens import AccessToken, Tokens
+print(Tokens(AuthSettings()).write(AccessToken(UUID("{USER}"), UUID("{SESSION}"))), end="")
 """
 
 
@@ -47,7 +68,7 @@ class Route(NamedTuple):
     name: str
     target: str
     status: HTTPStatus
-    request: Callable[[], bytes]
+    request: Callable[[str], bytes]
     application: str = "service"
 
 
@@ -64,20 +85,23 @@ class Cost(NamedTuple):
     rate: float
 
 
-def request(method: str, path: str, body: bytes = b"") -> bytes:
+def request(method: str, path: str, token: str = "", body: bytes = b"") -> bytes:
     headers = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    if token:
+        headers += f"\r\nAuthorization: Bearer {token}"
     return f"{method} {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode() + body
 
 
-def create() -> bytes:
+def create(token: str) -> bytes:
     item = {"name": uuid4().hex, "description": "One of many.", "price_cents": 1999}
-    return request("POST", "/v1/items", json.dumps(item).encode())
+    return request("POST", "/v1/items", token, json.dumps(item).encode())
 
 
 ROUTES: Sequence[Route] = (
-    Route("`/v1`, no feature", "≥ 0.80", HTTPStatus.OK, lambda: request("GET", "/v1/ping"), "always"),
-    Route("`/v1` without a database", "", HTTPStatus.OK, lambda: request("GET", "/v1/ping")),
-    Route("list of 20", "≥ 0.35", HTTPStatus.OK, lambda: request("GET", "/v1/items?limit=20")),
+    Route("`/v1`, no feature", "≥ 0.80", HTTPStatus.OK, lambda _: request("GET", "/v1/ping"), "always"),
+    Route("`/v1` without a database", "", HTTPStatus.OK, lambda _: request("GET", "/v1/ping")),
+    Route("me", "≥ 0.36", HTTPStatus.OK, lambda token: request("GET", "/v1/users/me", token)),
+    Route("list of 20", "≥ 0.35", HTTPStatus.OK, lambda token: request("GET", "/v1/items?limit=20", token)),
     Route("create", "≥ 0.32", HTTPStatus.CREATED, create),
 )
 
@@ -123,10 +147,10 @@ def content_length(head: bytes) -> int:
     return int(rest.partition(b"\r\n")[0])
 
 
-async def load(server: Server, route: Route, count: int) -> bytes:
+async def load(server: Server, route: Route, token: str, count: int) -> bytes:
     """Return one of the bodies; raise unless every answer has the status of the route."""
     loop = asyncio.get_running_loop()
-    requests = (route.request() for _ in range(count))
+    requests = (route.request(token) for _ in range(count))
     clients = [
         (await loop.create_connection(lambda: Client(requests, route.status), "127.0.0.1", server.port))[1]
         for _ in range(CONNECTIONS)
@@ -135,9 +159,9 @@ async def load(server: Server, route: Route, count: int) -> bytes:
         return max(await asyncio.gather(*(client.ended for client in clients)), key=len)
 
 
-def measure(server: Server, route: Route, count: int) -> Cost:
+def measure(server: Server, route: Route, token: str, count: int) -> Cost:
     processor, started = processor_seconds(server), time.perf_counter()
-    uvloop.run(load(server, route, count))
+    uvloop.run(load(server, route, token, count))
     seconds = time.perf_counter() - started
     return Cost((processor_seconds(server) - processor) / count * 1_000_000, count / seconds)
 
@@ -147,9 +171,9 @@ def processor_seconds(server: Server) -> float:
     return float(times.user + times.system)
 
 
-def warm_up(servers: Sequence[Server], route: Route, count: int) -> None:
+def warm_up(servers: Sequence[Server], route: Route, token: str, count: int) -> None:
     """Raise unless all servers give answers of the same form."""
-    forms = [form(json.loads(uvloop.run(load(server, route, count)))) for server in servers]
+    forms = [form(json.loads(uvloop.run(load(server, route, token, count)))) for server in servers]
     if any(found != forms[0] for found in forms):
         raise ValueError(f"{route.name}: the answers differ: {forms}")
 
@@ -176,6 +200,7 @@ def serve(*command: str | Path, url: str, path: str) -> Iterator[Server]:
         "SERVICE_ALLOWED_HOSTS": "localhost,127.0.0.1",
         "SERVER_PORT": str(port),
         "DATABASE_URL": url,
+        "AUTH_SECRET_KEY": SECRET,
     }
     started = time.perf_counter()
     process = psutil.Popen(
@@ -225,9 +250,15 @@ def create_database(postgresql: PostgreSQL) -> str:
     url = postgresql.create()
     command = [sys.executable, "-m", "alembic", "upgrade", "head"]
     subprocess.run(command, cwd=TEMPLATE, env={**os.environ, "DATABASE_URL": url}, check=True)
-    postgresql.execute(FILL, url)
-    postgresql.execute("VACUUM ANALYZE items", url)
+    for statement in FILL:
+        postgresql.execute(statement, url)
     return url
+
+
+def sign() -> str:
+    """Return an access token of the service's own making, which is good for a quarter of an hour."""
+    environment = {**os.environ, "AUTH_SECRET_KEY": SECRET}
+    return subprocess.check_output([sys.executable, "-c", SIGN], cwd=TEMPLATE, env=environment, text=True)
 
 
 def row(*cells: object) -> None:
@@ -261,12 +292,14 @@ def run(rounds: int, requests: int) -> None:
                 serve(APPLICATIONS, "always", url=urls[1], path="/v1/ping") as always,
             ):
                 servers = {"service": service, "always": always}
+                token = sign()
                 for route in ROUTES:
-                    warm_up([bare, servers[route.application]], route, requests)
+                    warm_up([bare, servers[route.application]], route, token, requests)
                 for _ in range(rounds):
+                    token = sign()
                     for route in ROUTES:
                         pair = (bare, servers[route.application])
-                        costs[route.name].append([measure(server, route, requests) for server in pair])
+                        costs[route.name].append([measure(server, route, token, requests) for server in pair])
             memory = mebibytes(service)  # alone, for bare FastAPI would share its pages
 
     row(
