@@ -1,13 +1,17 @@
 """PostgreSQL through asyncpg: no wait without end, and every failure an error of SQLAlchemy's."""
 
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.database.settings import DatabaseSettings
 from app.settings import project
+
+FRESH_SECONDS = 1  # so long a connection that was good counts as good
 
 
 def create_engine(url: URL, options: dict[str, Any], settings: DatabaseSettings) -> AsyncEngine:  # of many types
@@ -29,6 +33,7 @@ def create_engine(url: URL, options: dict[str, Any], settings: DatabaseSettings)
         },
     )
     event.listen(engine.sync_engine, "do_connect", connect)
+    event.listen(engine.sync_engine, "checkin", note_return)
     event.listen(engine.sync_engine, "checkout", ping)
     event.listen(engine.sync_engine, "begin", begin)
     event.listen(engine.sync_engine, "handle_error", translate, retval=True)
@@ -44,8 +49,19 @@ def connect(dialect: Dialect, record: object, arguments: list[Any], options: dic
         raise OperationalError(None, None, error, connection_invalidated=True) from error
 
 
-def ping(connection: Any, record: object, proxy: object) -> None:  # the adapter of asyncpg has no types
-    """Find out in time that a connection is lost; `pool_pre_ping` takes three round trips, and silence for a bug."""
+def note_return(connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["returned_at"] = monotonic()
+
+
+def ping(connection: Any, record: ConnectionPoolEntry, proxy: object) -> None:  # the adapter of asyncpg has no types
+    """Find out in time that a connection is lost; `pool_pre_ping` takes three round trips, and silence for a bug.
+
+    A server that stops says so on every connection; only one that vanishes has to be asked, and not all the time.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+    if monotonic() < record.info.get("returned_at", 0) + FRESH_SECONDS:
+        return
     try:
         connection.run_async(lambda driver: driver.execute("SELECT 1"))
     except TimeoutError as error:
