@@ -10,8 +10,8 @@ from uuid import UUID
 from fastapi import Depends, Request
 from fastapi.requests import HTTPConnection
 from fastapi.security import OAuth2PasswordBearer
-from sqlalchemy import ForeignKey, bindparam, select
-from sqlalchemy.orm import InstrumentedAttribute, mapped_column
+from sqlalchemy import ColumnElement, ForeignKey, bindparam, select
+from sqlalchemy.orm import mapped_column
 
 from app.auth.models import User, UserSession
 from app.auth.roles import grants, permissions
@@ -121,7 +121,7 @@ def current_user() -> SignedIn:
 OwnerId = Annotated[UUID, mapped_column(ForeignKey(User.id), default=lambda: current_user().id)]
 
 
-def own(resource: str, owner_id: InstrumentedAttribute[UUID]) -> Conditions:
+def own(resource: str, owner_id: ColumnElement[UUID]) -> Conditions:
     """Return the conditions for what is the caller's, or none for who may `items:read-all` or `items:write-all`."""
     user = current_user()
     return () if user.may(f"{needed(resource, user.method)}-all") else (owner_id == user.id,)

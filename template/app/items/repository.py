@@ -18,7 +18,7 @@ class ItemRepository(Repository[Item]):
 
     # {% if auth %}
     def visible(self) -> Conditions:
-        return own("items", Item.owner_id)
+        return own("items", self.columns.owner_id)
 
     # {% endif %}
     async def lines(self) -> AsyncResult[str, str | None, int]:
