@@ -51,7 +51,9 @@ def run(work: Work) -> Any:  # whatever the work returns
     try:
         return asyncio.run(in_transaction())
     except ValidationError as error:
-        message = "; ".join(f"{found['loc'][0]}: {found['msg']}" for found in error.errors())
+        message = "; ".join(
+            f"{found['loc'][0]}: {found['msg'].removeprefix('Value error, ')}" for found in error.errors()
+        )
     except ServiceError as error:
         message = error.detail
     except IntegrityError:

@@ -5,7 +5,6 @@ from typing import Annotated
 from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr, StrictBool
-from pydantic_core import PydanticCustomError
 
 from app.auth.roles import ROLES
 from app.schemas import Line, Schema
@@ -13,7 +12,7 @@ from app.schemas import Line, Schema
 
 def check_role(role: str) -> str:
     if role not in ROLES:
-        raise PydanticCustomError("role_unknown", "There is no such role")
+        raise ValueError("There is no such role")
     return role
 
 
