@@ -31,7 +31,7 @@ class NotAuthenticated(ServiceError):
 
 
 def needed(permission: str, method: str) -> str:
-    """Return `items:read` or, for what is not only reading, `items:write`, unless the permission is exact already."""
+    """Return `orders:read` or, for what is not only reading, `orders:write`, unless the permission is exact already."""
     if ":" in permission:
         return permission
     return f"{permission}:{'read' if method in READING else 'write'}"
@@ -122,6 +122,6 @@ OwnerId = Annotated[UUID, mapped_column(ForeignKey(User.id), default=lambda: cur
 
 
 def own(resource: str, owner_id: ColumnElement[UUID]) -> Conditions:
-    """Return the conditions for what is the caller's, or none for who may `items:read-all` or `items:write-all`."""
+    """Return the conditions for what is the caller's, or none for who may `orders:read-all` or `orders:write-all`."""
     user = current_user()
     return () if user.may(f"{needed(resource, user.method)}-all") else (owner_id == user.id,)

@@ -47,7 +47,7 @@ class Requires:
 
 
 def requires(permission: str) -> Any:  # a dependency, which FastAPI types as anything
-    """Let in who has the permission; `items` is `items:read` for GET and HEAD, else `items:write`.
+    """Let in who has the permission; `orders` is `orders:read` for GET and HEAD, else `orders:write`.
 
     Of several, on a router and on its operations, all have to be had.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
-# A permission is `resource:action`; `items:*` is every action on items, `*` is everything.
+# A permission is `resource:action`; `orders:*` is every action on orders, `*` is everything.
 ROLES: Mapping[str, Sequence[str]] = {
     "admin": ["*"],
     "auditor": ["audit:read", "users:read"],

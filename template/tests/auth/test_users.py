@@ -239,7 +239,7 @@ async def test_no_answer_shows_a_hash(client: AsyncClient, ada: User, session: A
 @pytest.fixture
 async def clerk(client: AsyncClient, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch) -> AsyncClient:
     """Somebody who may write users, but not all that an administrator may."""
-    monkeypatch.setitem(cast("dict[str, list[str]]", ROLES), "clerk", ["items:*", "rates:read", "users:*"])
+    monkeypatch.setitem(cast("dict[str, list[str]]", ROLES), "clerk", [*ROLES["user"], "users:*"])
     await make_user("clerk@example.org", "clerk")
     await log_in(client, "clerk@example.org")
     return client
