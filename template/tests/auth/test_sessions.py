@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.pool import QueuePool
 
 from app.auth import CurrentUser
-from app.auth.models import RefreshToken, UserSession
+from app.auth.models import RefreshToken, User, UserSession
 from tests.fixtures.auth import PASSWORD, MakeUser, log_in
 from tests.fixtures.logs import Logged
 
@@ -228,6 +228,16 @@ async def test_a_session_that_is_too_old_ends(
     await age(session, UserSession.expires_at, 30 * 24 * 3600)
 
     assert not await is_signed_in(client, tokens)
+
+
+async def test_who_is_not_active_is_out_with_an_open_session(
+    client: AsyncClient, session: AsyncSession, tokens: dict[str, Any]
+) -> None:
+    await session.execute(update(User).values(is_active=False))
+    await session.commit()
+
+    assert not await is_signed_in(client, tokens)
+    assert (await refresh(client, tokens)).json()["type"] == INVALID
 
 
 async def test_a_login_forgets_sessions_that_are_over(
