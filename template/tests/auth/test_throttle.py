@@ -129,6 +129,15 @@ async def test_each_further_failure_doubles_the_wait(
     assert seconds - 5 <= int(refused.headers["Retry-After"]) <= seconds
 
 
+async def test_who_has_to_wait_takes_nobodys_turn(app: FastAPI, client: AsyncClient) -> None:
+    await guess_often(client, 10)
+    app.state.auth.passwords.queue = -100  # full
+
+    refused = await guess(client)
+
+    assert refused.status_code == HTTPStatus.TOO_MANY_REQUESTS
+
+
 async def test_who_waits_is_not_counted(client: AsyncClient, session: AsyncSession) -> None:
     await guess_often(client, 15)
 
