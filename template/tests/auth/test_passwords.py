@@ -9,6 +9,8 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 from pwdlib import PasswordHash
+from pydantic import SecretStr
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.models import User
@@ -129,6 +131,24 @@ async def test_a_login_renews_a_hash_of_other_parameters(
     assert renewed.startswith("$argon2id$v=19$m=16,t=2,p=1$")
     await session.refresh(await session.get_one(User, user.id))
     assert (await session.get_one(User, user.id)).password_hash == renewed
+
+
+async def test_a_password_that_has_just_been_changed_lets_nobody_in(
+    client: AsyncClient, make_user: MakeUser, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_user()
+    verify = Passwords.verify
+
+    async def verify_and_change(self: Passwords, password: SecretStr, hash: str | None) -> tuple[bool, str | None]:
+        result = await verify(self, password, hash)
+        await session.execute(update(User).values(password_hash="another"))
+        await session.commit()
+        return result
+
+    monkeypatch.setattr(Passwords, "verify", verify_and_change)
+    response = await send_login(client)
+
+    assert response.status_code == HTTPStatus.UNAUTHORIZED
 
 
 @pytest.fixture
