@@ -5,11 +5,10 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from getpass import getpass
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import SecretStr, ValidationError
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
@@ -18,7 +17,6 @@ from app.auth.models import User
 from app.auth.roles import ROLES
 from app.auth.settings import AuthSettings
 from app.auth.state import create_auth
-from app.auth.users.repository import UserRepository
 from app.auth.users.schemas import UserCreate, UserUpdate
 from app.auth.users.service import UserService
 from app.database import DatabaseSettings, create_engine
@@ -38,24 +36,27 @@ async def transaction() -> AsyncGenerator[UserService]:
         yield UserService(session, sessions, create_auth(), Audit(sessions))
 
 
-def run(work: Work) -> Any:  # whatever the work returns
+def run(work: Work) -> None:
     """Do the work in one transaction; say in one line what is wrong, or of each setting."""
     if mistakes := [*DatabaseSettings.mistakes(), *AuthSettings.mistakes()]:
         typer.echo("\n".join(mistakes), err=True)
         raise typer.Exit(1)
 
-    async def in_transaction() -> object:
+    async def in_transaction() -> None:
         async with transaction() as service:
-            return await work(service)
+            await work(service)
 
     try:
-        return asyncio.run(in_transaction())
+        asyncio.run(in_transaction())
+        return
     except ValidationError as error:
         message = "; ".join(
             f"{found['loc'][0]}: {found['msg'].removeprefix('Value error, ')}" for found in error.errors()
         )
     except ServiceError as error:
         message = error.detail
+    except UnicodeError:
+        message = "The password is not in UTF-8."
     except IntegrityError:
         message = "There is such a user already."
     except (SQLAlchemyError, OSError) as error:
@@ -75,8 +76,12 @@ def ask_password() -> SecretStr:
     return SecretStr(password)
 
 
+def split(roles: str) -> list[str]:
+    return [role.strip() for role in roles.split(",") if role.strip()]
+
+
 async def find(service: UserService, email: str) -> User:
-    user = await UserRepository(service.session).find_by_email(email)
+    user = await service.users.find_by_email(email)
     if user is None:
         typer.echo("There is no such user.", err=True)
         raise typer.Exit(1)
@@ -93,7 +98,7 @@ def create(
     password = ask_password()
 
     async def work(service: UserService) -> None:
-        await service.create(UserCreate(email=email, password=password, roles=roles.split(","), name=name), None)
+        await service.create(UserCreate(email=email, password=password, roles=split(roles), name=name), None)
 
     run(work)
 
@@ -103,7 +108,7 @@ def list_users() -> None:
     """Print address, roles and state of everybody, a line for each."""
 
     async def work(service: UserService) -> None:
-        for user in await service.session.scalars(select(User).order_by(User.email)):
+        for user in await service.users.everybody():
             typer.echo(f"{user.email}  {','.join(user.roles) or '-'}  {'active' if user.is_active else 'inactive'}")
 
     run(work)
@@ -130,9 +135,9 @@ def deactivate(email: Email) -> None:
 
 
 @app.command()
-def roles(email: Email, roles: Annotated[list[str], typer.Argument(help="all that they shall have")]) -> None:
+def roles(email: Email, roles: Annotated[str, typer.Argument(help="all that they shall have, with commas")]) -> None:
     """Replace somebody's roles."""
-    update(email, roles=roles)
+    update(email, roles=split(roles))
 
 
 @app.command()

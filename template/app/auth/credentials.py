@@ -4,19 +4,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import SecretStr
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.auth.emails import normalize_email
 from app.auth.models import User
 from app.auth.state import Auth
 from app.auth.throttle import LoginThrottles, network
+from app.auth.users.repository import Credentials, UserRepository
 from app.database import Sessions
-
-
-class Credentials(NamedTuple):
-    user_id: UUID
-    password_hash: str
-    is_active: bool
 
 
 class Verified(NamedTuple):
@@ -26,12 +21,17 @@ class Verified(NamedTuple):
     is_right: bool
     renewed_hash: str | None
 
+    @property
+    def user_id(self) -> UUID | None:
+        return self.credentials and self.credentials.user_id
+
 
 async def verify(auth: Auth, sessions: Sessions, email: str, password: SecretStr, address: str | None) -> Verified:
     """Take as long for an account that does not exist or is not active; raise where there were too many failures.
 
     Its transactions are its own: none is open while a password is hashed, and what is counted stays.
     """
+    email = normalize_email(email)
     account = auth.tokens.fingerprint(f"account {email}")
     limits = {
         account: auth.settings.account_attempts,
@@ -39,7 +39,7 @@ async def verify(auth: Auth, sessions: Sessions, email: str, password: SecretStr
     }
     async with sessions.begin() as session:
         await LoginThrottles(session).check(limits)
-        credentials = await find(session, email)
+        credentials = await UserRepository(session).find_credentials(email)
     async with auth.passwords.turn():
         async with sessions.begin() as session:  # again, for what others have counted meanwhile
             await LoginThrottles(session).check(limits)
@@ -51,16 +51,14 @@ async def verify(auth: Auth, sessions: Sessions, email: str, password: SecretStr
     return Verified(credentials, is_right, renewed)
 
 
-async def find(session: AsyncSession, email: str) -> Credentials | None:
-    statement = select(User.id, User.password_hash, User.is_active).where(User.email == email)
-    row = (await session.execute(statement)).one_or_none()
-    return row and Credentials(*row)
-
-
-async def lock(session: AsyncSession, credentials: Credentials) -> User | None:
-    """Return the user, whom nobody else changes until the transaction ends, if they have not changed meanwhile."""
-    return await session.scalar(
-        select(User)
-        .where(User.id == credentials.user_id, User.password_hash == credentials.password_hash, User.is_active)
-        .with_for_update(key_share=True)
-    )
+async def lock(auth: Auth, session: AsyncSession, verified: Verified, password: SecretStr) -> User | None:
+    """Return the user, whom nobody else changes until the transaction ends, if the password is still right."""
+    if not verified.is_right or verified.credentials is None:
+        return None
+    user = await UserRepository(session).lock(verified.credentials.user_id)
+    if user is None or not user.is_active:
+        return None
+    if user.password_hash != verified.credentials.password_hash:  # by somebody who has changed it, or renewed the hash
+        is_right, _ = await auth.passwords.verify(password, user.password_hash)
+        return user if is_right else None
+    return user

@@ -62,7 +62,14 @@ public: Any = Depends(let_everybody_in)  # as FastAPI types it
 
 def make_public(app: FastAPI, path: str) -> None:
     """Let everybody call what cannot say so itself: a path, and whatever is mounted there."""
-    app.state.public_paths.add(path)
+    if not path.startswith("/") or path == "/":
+        raise ValueError("A path that is public begins with a slash and goes on.")
+    app.state.public_paths |= {path, f"{path}/"}
+
+
+def is_public(app: FastAPI, path: str) -> bool:
+    known: set[str] = app.state.public_paths
+    return path in known or any(path.startswith(prefix) for prefix in known if prefix.endswith("/"))
 
 
 def calls(dependant: Dependant) -> Iterator[object]:
@@ -75,7 +82,7 @@ def policy(route: RouteContext, method: str) -> str | None:
     """Return the permissions that a route takes, `signed in` or `public`; `None` where it says nothing."""
     dependant: Dependant | None = getattr(route, "dependant", None)
     found = set(calls(dependant)) if dependant else set()
-    if asked := sorted(needed(call.permission, method) for call in found if isinstance(call, Requires)):
+    if asked := sorted({needed(call.permission, method) for call in found if isinstance(call, Requires)}):
         return " ".join(asked)
     if get_current_user in found:
         return SIGNED_IN
@@ -86,9 +93,8 @@ def policies(app: FastAPI) -> Iterator[tuple[str, str, str | None]]:
     """Yield the method, the path and the policy of every route."""
     for route in iter_route_contexts(app.routes):
         path = route.path_format or route.path or ""
-        is_public = any(path == known or path.startswith(f"{known}/") for known in app.state.public_paths)
         for method in sorted(route.methods or {"*"}):
-            yield method, path, PUBLIC if is_public else policy(route, method)
+            yield method, path, policy(route, method) or (PUBLIC if is_public(app, path) else None)
 
 
 def check_policies(app: FastAPI) -> None:

@@ -13,7 +13,7 @@ from app.settings import ROOT, TESTING, Commas, Environment, Settings
 
 SECRET_BYTES = 32  # as many as SHA-256 gives (RFC 7518, section 3.2)
 DISTINCT = 10  # characters; random ones have twice as many
-LONGEST_TTL = 900  # seconds
+LONGEST_TTL, YEAR = 900, 31_536_000  # seconds
 PLACEHOLDER = re.compile(r"change.?(me|this|it)|example|placeholder|your.?secret", re.IGNORECASE)
 DEVELOPMENT_SECRET = ROOT / ".auth-secret-key"
 
@@ -43,8 +43,10 @@ class AuthSettings(Settings):
         default=(), description="those before it, whose tokens are still good, like OLDER,OLDEST"
     )
     access_ttl: int = Field(default=900, ge=1, le=LONGEST_TTL, description="seconds that an access token is good for")
-    refresh_ttl: PositiveInt = Field(default=604_800, description="seconds that a refresh token is good for")
-    session_ttl: PositiveInt = Field(default=2_592_000, description="seconds after which everybody has to log in again")
+    refresh_ttl: int = Field(default=604_800, ge=1, le=YEAR, description="seconds that a refresh token is good for")
+    session_ttl: int = Field(
+        default=2_592_000, ge=1, le=YEAR, description="seconds after which everybody has to log in again"
+    )
     password_min_length: int = Field(default=15, ge=8, description="characters that a new password has at least")
     password_max_length: int = Field(default=128, ge=64, le=4096, description="and at most")
     hash_time_cost: int = Field(default=2, ge=1, description="passes of Argon2id over its memory")
@@ -70,6 +72,13 @@ class AuthSettings(Settings):
             secret = make_secret()  # which may have been cut short
         check_strength(secret)
         return secret
+
+    @field_validator("password_max_length")
+    @classmethod
+    def check_lengths(cls, longest: int, info: ValidationInfo) -> int:
+        if longest < info.data.get("password_min_length", 0):
+            raise ValueError("no password is at least AUTH_PASSWORD_MIN_LENGTH and at most this long")
+        return longest
 
     @field_validator("old_secret_keys")
     @classmethod

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
-from sqlalchemy import case, delete, func, or_, select
+from sqlalchemy import case, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -61,12 +61,11 @@ class LoginThrottles:
                 throttle.retry_at = now + min(SHORTEST * 2 ** min(throttle.failures - limit, 10), LONGEST)
 
     async def forget(self, key: str) -> None:
-        """Forget the failures of somebody who has succeeded, and whatever is old."""
-        old = select(LoginThrottle.key).where(LoginThrottle.last_at < datetime.now(UTC) - FORGOTTEN)
+        """Forget the failures of somebody who has succeeded, and some of what is old."""
+        await self.session.execute(delete(LoginThrottle).where(LoginThrottle.key == key))
+        old = select(LoginThrottle.key).where(LoginThrottle.last_at < datetime.now(UTC) - FORGOTTEN).limit(100)
         await self.session.execute(
-            delete(LoginThrottle).where(
-                or_(LoginThrottle.key == key, LoginThrottle.key.in_(old.with_for_update(skip_locked=True)))
-            )
+            delete(LoginThrottle).where(LoginThrottle.key.in_(old.with_for_update(skip_locked=True)))
         )
 
 
@@ -78,4 +77,6 @@ def network(address: str | None) -> str:
         ip = ip_address(address)
     except ValueError:  # a name that a test or a local socket has given
         return address
-    return str(ip if ip.version == 4 else ip_network((ip, 64), strict=False))
+    if isinstance(ip, IPv6Address):
+        return str(ip.ipv4_mapped or ip_network((ip, 64), strict=False))
+    return str(ip)

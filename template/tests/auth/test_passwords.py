@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import SecretStr
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -141,7 +142,7 @@ async def test_a_password_that_has_just_been_changed_lets_nobody_in(
 
     async def verify_and_change(self: Passwords, password: SecretStr, hash: str | None) -> tuple[bool, str | None]:
         result = await verify(self, password, hash)
-        await session.execute(update(User).values(password_hash="another"))
+        await session.execute(update(User).values(password_hash=self.hasher.hash("another")))
         await session.commit()
         return result
 
@@ -149,6 +150,16 @@ async def test_a_password_that_has_just_been_changed_lets_nobody_in(
     response = await send_login(client)
 
     assert response.status_code == HTTPStatus.UNAUTHORIZED
+
+
+async def test_logins_at_the_same_time_all_succeed_while_the_hash_is_renewed(
+    live_app: FastAPI, live: AsyncClient
+) -> None:
+    live_app.state.auth.passwords.hasher = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=16, parallelism=1)])
+
+    responses = await asyncio.gather(*(send_login(live) for _ in range(10)))
+
+    assert {response.status_code for response in responses} == {HTTPStatus.OK}
 
 
 @pytest.fixture

@@ -59,6 +59,20 @@ async def test_what_is_mounted_can_be_made_public(app: FastAPI) -> None:
     assert await starts(app)
 
 
+@pytest.mark.parametrize("path", ["", "/", "static"])
+async def test_not_everything_can_be_made_public_by_mistake(app: FastAPI, path: str) -> None:
+    with pytest.raises(ValueError, match="slash"):
+        make_public(app, path)
+
+
+@pytest.mark.parametrize("path", ["/docs/secret", "/livez/secret"])
+async def test_what_lies_below_a_public_path_is_not_public(app: FastAPI, path: str) -> None:
+    app.add_api_route(path, nothing)
+
+    with pytest.raises(PolicyMissing, match=path):
+        await starts(app)
+
+
 async def test_a_path_that_begins_like_a_public_one_is_not_public(app: FastAPI) -> None:
     app.add_api_route("/livezoo", nothing)
 
@@ -82,6 +96,7 @@ async def signed_in(user: CurrentUser) -> None: ...
         ({"dependencies": [requires("orders:publish")]}, "GET", "orders:publish"),
         ({"dependencies": [requires("orders"), requires("orders:publish")]}, "PUT", "orders:publish orders:write"),
         ({"dependencies": [public, requires("orders")]}, "PUT", "orders:write"),
+        ({"dependencies": [requires("orders"), requires("orders:write")]}, "PUT", "orders:write"),
     ],
 )
 async def test_a_policy_is_what_its_dependencies_say(

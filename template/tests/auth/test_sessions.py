@@ -90,6 +90,20 @@ async def test_a_form_that_is_wrong_is_refused(client: AsyncClient, form: dict[s
     assert response.json()["type"] == "/problems/validation_failed"
 
 
+@pytest.mark.parametrize(("codec", "half"), [("raw_unicode_escape", "\\ud800"), ("utf-7", "+2AA-")])
+async def test_half_a_character_is_refused_in_any_codec(client: AsyncClient, codec: str, half: str) -> None:
+    field = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    body = field.format("username", "ada@example.org") + field.format("password", half) + "--x--\r\n"
+
+    response = await client.post(
+        "/v1/auth/token",
+        content=body.encode(),
+        headers={"Content-Type": f"multipart/form-data; boundary=x; charset={codec}"},
+    )
+
+    assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+
+
 @pytest.mark.parametrize("email", ["ada@example.org", "bob@example.org", "nobody@example.org", "nonsense"])
 async def test_nobody_learns_which_accounts_exist(client: AsyncClient, make_user: MakeUser, email: str) -> None:
     await make_user("ada@example.org")
@@ -303,6 +317,17 @@ async def test_sessions_are_listed_with_device_and_last_use(
     assert [one["device"] == "Lynx/2.9" for one in listed] == [True, False]
     assert [one["current"] for one in listed] == [True, False]
     assert listed[1]["last_used_at"] > listed[0]["created_at"] > listed[1]["created_at"]
+
+
+async def test_a_session_that_cannot_be_refreshed_any_more_is_not_listed(
+    client: AsyncClient, session: AsyncSession, tokens: dict[str, Any]
+) -> None:
+    await age(session, UserSession.last_used_at, 8 * 24 * 3600)
+    await log_in(client)
+
+    listed = (await client.get("/v1/auth/sessions")).json()["items"]
+
+    assert [one["current"] for one in listed] == [True]
 
 
 async def test_a_session_can_be_ended_from_another(client: AsyncClient, tokens: dict[str, Any]) -> None:

@@ -70,8 +70,12 @@ async def test_an_account_does_not_wait_for_another(client: AsyncClient, make_us
 
 @pytest.mark.parametrize(
     ("address", "neighbour"),
-    [("203.0.113.1", "203.0.113.1"), ("2001:db8::1", "2001:db8::ffff:1")],
-    ids=["IPv4", "a network of IPv6"],
+    [
+        ("203.0.113.1", "203.0.113.1"),
+        ("203.0.113.1", "::ffff:203.0.113.1"),
+        ("2001:db8::1", "2001:db8::ffff:1"),
+    ],
+    ids=["IPv4", "IPv4 as IPv6", "a network of IPv6"],
 )
 async def test_an_address_waits_after_twenty_failures(
     app: FastAPI, make_user: MakeUser, address: str, neighbour: str
@@ -87,12 +91,17 @@ async def test_an_address_waits_after_twenty_failures(
     assert refused.status_code == HTTPStatus.TOO_MANY_REQUESTS
 
 
-async def test_an_address_does_not_wait_for_another(app: FastAPI, make_user: MakeUser) -> None:
+@pytest.mark.parametrize(
+    ("address", "other"), [("203.0.113.1", "203.0.113.2"), ("::ffff:203.0.113.1", "::ffff:203.0.113.2")]
+)
+async def test_an_address_does_not_wait_for_another(
+    app: FastAPI, make_user: MakeUser, address: str, other: str
+) -> None:
     await make_user(ADA)
-    async with connect(app, address="203.0.113.1") as client:
+    async with connect(app, address=address) as client:
         await guess_often(client, 21, "user{}@example.org")
 
-    async with connect(app, address="203.0.113.2") as client:
+    async with connect(app, address=other) as client:
         response = await guess(client, ADA, PASSWORD)
 
     assert response.status_code == HTTPStatus.OK

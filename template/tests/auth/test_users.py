@@ -150,6 +150,26 @@ async def test_a_user_that_does_not_fit_is_refused(client: AsyncClient, ada: Use
     assert len((await client.get("/v1/users")).json()["items"]) == 1
 
 
+@pytest.mark.parametrize(
+    "email", [" Bob@Example.org ", "jose\u0301@example.org", "ada@xn--bcher-kva.de", "\u0390@straße.de"]
+)
+async def test_who_is_made_with_an_address_logs_in_with_it(client: AsyncClient, ada: User, email: str) -> None:
+    await create(client, email=email)
+
+    tokens = await log_in(client, email)
+
+    assert tokens["token_type"] == "bearer"
+
+
+async def test_an_address_is_not_too_long_for_its_column(client: AsyncClient, ada: User) -> None:
+    label = "\u0390" * 30
+    email = f"{label}@{label}.{label}.{label}.example.org"
+
+    response = await client.post("/v1/users", json={"email": email, "password": PASSWORD})
+
+    assert response.status_code in {HTTPStatus.CREATED, HTTPStatus.UNPROCESSABLE_ENTITY}
+
+
 @pytest.mark.parametrize("email", ["bob@example.org", "BOB@example.org"])
 async def test_two_users_cannot_share_an_address(client: AsyncClient, ada: User, email: str) -> None:
     await create(client)

@@ -25,7 +25,7 @@ class SessionRepository(Repository[UserSession]):
         return await self.session.scalar(
             update(RefreshToken)
             .where(RefreshToken.token_hash.in_(hashes), RefreshToken.used_at.is_(None), RefreshToken.expires_at > now)
-            .values(used_at=now, updated_at=now)
+            .values(used_at=now)
             .returning(RefreshToken.session_id)
         )
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form
 from app.auth.identity import CurrentUser
 from app.auth.policies import public
 from app.auth.sessions.schemas import LoginForm, RefreshRequest, SessionRead, TokenRead
-from app.auth.sessions.service import SessionServiceDep
+from app.auth.sessions.service import SessionNotFound, SessionServiceDep
 from app.database import Page, PageQuery
 
 router = APIRouter(prefix="/auth", tags=["auth"])
@@ -44,4 +44,5 @@ async def list_sessions(query: PageQuery, user: CurrentUser, service: SessionSer
 
 @router.delete("/sessions/{id}", status_code=HTTPStatus.NO_CONTENT)
 async def end_session(id: UUID, user: CurrentUser, service: SessionServiceDep) -> None:
-    await service.end(user.id, id=id)
+    if not await service.end(user.id, id=id):
+        raise SessionNotFound(id)

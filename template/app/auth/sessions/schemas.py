@@ -13,6 +13,8 @@ from app.schemas import Line, Schema
 class LoginForm(BaseModel):
     """RFC 6749, section 4.3.2; what else a client sends is ignored."""
 
+    model_config = Schema.model_config | {"extra": "ignore"}
+
     grant_type: Literal["password"] = "password"
     username: Annotated[Line, Field(max_length=320, description="the e-mail address")]
     password: SecretStr

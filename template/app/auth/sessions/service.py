@@ -58,14 +58,12 @@ class SessionService:
 
     async def log_in(self, email: str, password: SecretStr) -> TokenRead:
         """Answer alike, and after as much work, whether the account is unknown, inactive, or has another password."""
-        credentials, is_right, renewed_hash = await verify(
-            self.auth, self.sessions, email.casefold(), password, self.caller.address
-        )
-        user = await lock(self.session, credentials) if is_right and credentials else None
+        verified = await verify(self.auth, self.sessions, email, password, self.caller.address)
+        user = await lock(self.auth, self.session, verified, password)
         if user is None:
-            self.audit.add_refused("login_failed", actor=None, target=credentials and credentials.user_id)
+            self.audit.add_refused("login_failed", actor=None, target=verified.user_id)
             raise LoginFailed
-        user.password_hash = renewed_hash or user.password_hash
+        user.password_hash = verified.renewed_hash or user.password_hash
         now = datetime.now(UTC)
         await self.repository.forget_expired(user.id, now)
         opened = await self.repository.add(
@@ -115,7 +113,7 @@ class SessionService:
     def end_family(self, token: StoredToken) -> None:
         """End the session once the 401 has taken back everything else."""
         logger.warning("auth.refresh_reuse", family_id=str(token.session_id), user_id=str(token.user_id))
-        self.audit.add_refused("refresh_reuse", actor=None, target=token.session_id)
+        self.audit.add_refused("refresh_reuse", actor=None, target=token.session_id, user_id=str(token.user_id))
         after_rollback(partial(self.end_apart, token.session_id))
 
     async def end_apart(self, id: UUID) -> None:
@@ -124,12 +122,14 @@ class SessionService:
 
     async def page(self, query: PageQuery, user_id: UUID, *, current: UUID) -> Page[SessionRead]:
         """List the sessions of a user that have not ended."""
+        now = datetime.now(UTC)
         page = await self.repository.page(
             query,
             SessionRow,
             UserSession.user_id == user_id,
             UserSession.ended_at.is_(None),
-            UserSession.expires_at > datetime.now(UTC),
+            UserSession.expires_at > now,
+            UserSession.last_used_at > now - timedelta(seconds=self.auth.settings.refresh_ttl),
         )
         return Page[SessionRead](
             items=[SessionRead(**row.model_dump(), current=row.id == current) for row in page.items],
@@ -137,10 +137,12 @@ class SessionService:
             total=page.total,
         )
 
-    async def end(self, user_id: UUID, *, id: UUID) -> None:
-        if not await self.repository.end(datetime.now(UTC), UserSession.user_id == user_id, UserSession.id == id):
-            raise SessionNotFound(id)
-        self.audit.add(self.session, "logout", actor=user_id, target=id)
+    async def end(self, user_id: UUID, *, id: UUID) -> bool:
+        """Return whether there was one that had not ended yet."""
+        ended = await self.repository.end(datetime.now(UTC), UserSession.user_id == user_id, UserSession.id == id)
+        if ended:
+            self.audit.add(self.session, "logout", actor=user_id, target=id)
+        return ended > 0
 
     async def end_all(self, user_id: UUID) -> None:
         await self.repository.end(datetime.now(UTC), UserSession.user_id == user_id)

@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr, StrictBool
+from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StrictBool
 
+from app.auth.emails import Email
 from app.auth.roles import ROLES
 from app.schemas import Line, Schema
 
@@ -16,8 +17,6 @@ def check_role(role: str) -> str:
     return role
 
 
-# Nobody's mailbox tells capitals from small letters.
-Email = Annotated[EmailStr, Field(max_length=320), AfterValidator(str.casefold)]
 Name = Annotated[Line, Field(max_length=100)]
 Role = Annotated[str, AfterValidator(check_role), Field(json_schema_extra={"enum": [*ROLES]})]
 Roles = Annotated[list[Role], Field(max_length=20)]

@@ -80,7 +80,7 @@ class UserService:
         changes = data.model_dump()
         if "roles" in changes:
             changes["roles"] = sorted({*changes["roles"]})
-        self.check_roles(actor, [*user.roles, *changes.get("roles", ())])
+        self.check_roles(actor, [*user.roles, *changes.get("roles", ())], target=id)
         for name, value in changes.items():
             setattr(user, name, value)
         await self.users.add(user)
@@ -99,11 +99,10 @@ class UserService:
     async def change_password(self, actor: SignedIn, data: PasswordChange) -> None:
         """Every other session ends: one of them may be why the password is changed."""
         self.auth.passwords.check_length(data.new_password)  # before an attempt is counted, for this is none
-        credentials, is_right, _ = await verify(
-            self.auth, self.sessions, actor.email, data.current_password, self.audit.address
-        )
-        password_hash = await self.auth.passwords.hash(data.new_password) if is_right else ""
-        user = await lock(self.session, credentials) if is_right and credentials else None
+        password = data.current_password
+        verified = await verify(self.auth, self.sessions, actor.email, password, self.audit.address)
+        password_hash = await self.auth.passwords.hash(data.new_password) if verified.is_right else ""
+        user = await lock(self.auth, self.session, verified, password)
         if user is None:
             self.audit.add_refused("password_change_failed", actor=actor.id, target=actor.id)
             raise ReauthenticationRequired
@@ -124,12 +123,12 @@ class UserService:
         await SessionRepository(self.session).end(datetime.now(UTC), UserSession.user_id == id)
         self.audit.add(self.session, "password_reset", actor=None, target=id)
 
-    def check_roles(self, actor: SignedIn | None, roles: list[str]) -> None:
+    def check_roles(self, actor: SignedIn | None, roles: list[str], *, target: UUID | None = None) -> None:
         """Nobody makes themselves more than they are, by way of somebody else (OWASP API5)."""
         if actor is None:
             return
         if not all(actor.may(permission) for permission in permissions(roles)):
-            self.audit.add_refused("denied", actor=actor.id, roles=roles)
+            self.audit.add_refused("denied", actor=actor.id, target=target, roles=roles)
             raise RoleNotYours
 
 
