@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, Literal
 
 from alembic import context
+from alembic.operations.ops import CreateTableOp, DropTableOp, MigrationScript
 from sqlalchemy import Connection, event, text
 
 from app import features, resources  # noqa: F401  # with them all models are imported
@@ -25,6 +26,7 @@ def run(connection: Connection) -> None:
         target_metadata=Base.metadata,
         render_as_batch=True,
         render_item=render,
+        process_revision_directives=order,
         transactional_ddl=True,
     )
     with context.begin_transaction():
@@ -34,6 +36,15 @@ def run(connection: Connection) -> None:
 def render(kind: str, item: object, _: object) -> str | Literal[False]:
     """Write our type as what it is in the database: a migration outlives the code of its day."""
     return f"sa.{item.impl_instance!r}" if isinstance(item, UTCDateTime) else False
+
+
+def order(migration: object, revision: object, scripts: list[MigrationScript]) -> None:
+    """Drop tables last, and on the way back create them first: until then columns of others may refer to them."""
+    for script in scripts:
+        for upgrade in script.upgrade_ops_list:
+            upgrade.ops.sort(key=lambda step: isinstance(step, DropTableOp))
+        for downgrade in script.downgrade_ops_list:
+            downgrade.ops.sort(key=lambda step: not isinstance(step, CreateTableOp))
 
 
 async def main() -> None:
