@@ -60,7 +60,8 @@ def run(work: Work) -> None:
     except IntegrityError:
         message = "There is such a user already."
     except (SQLAlchemyError, OSError) as error:
-        message = f"The database does not answer as it should ({type(error).__name__}): has `poe migrate` been run?"
+        name = type(error).__name__
+        message = f"The database does not answer as it should ({name}): is it there, and has `poe migrate` been run?"
     typer.echo(message, err=True)
     raise typer.Exit(1)
 

@@ -24,7 +24,12 @@ def make_secret(path: Path = DEVELOPMENT_SECRET) -> SecretStr:
         return SecretStr(secrets.token_urlsafe(SECRET_BYTES))
     with suppress(FileExistsError), open(path, "x", opener=only_for_me) as file:
         file.write(secrets.token_urlsafe(SECRET_BYTES))
-    return SecretStr(path.read_text("utf-8"))
+    secret = SecretStr(path.read_text("utf-8"))
+    try:
+        check_strength(secret)
+    except ValueError as error:  # it was cut short
+        raise ValueError(f"{error}, unlike what {path.name} holds: delete it") from None
+    return secret
 
 
 def only_for_me(path: str, flags: int) -> int:
@@ -69,7 +74,7 @@ class AuthSettings(Settings):
                 raise ValueError(
                     "production needs a secret: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
                 )
-            secret = make_secret()  # which may have been cut short
+            return make_secret()
         check_strength(secret)
         return secret
 

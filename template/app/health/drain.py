@@ -37,19 +37,26 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[dict[str, object]]:
     loop = asyncio.get_running_loop()
     stop = signal.getsignal(signal.SIGTERM)
 
+    timers: list[asyncio.TimerHandle] = []
+
     def stop_at_once() -> None:
         signal.signal(signal.SIGTERM, stop)
+
+    def wait(number: int) -> None:
+        timers.append(loop.call_later(min(SAME_SECONDS, settings.drain), stop_at_once))
+        timers.append(loop.call_later(settings.drain, signal.raise_signal, number))
 
     def drain(number: int, frame: FrameType | None) -> None:
         if not readiness.draining:
             readiness.draining = True
-            loop.call_soon_threadsafe(loop.call_later, min(SAME_SECONDS, settings.drain), stop_at_once)
-            loop.call_soon_threadsafe(loop.call_later, settings.drain, signal.raise_signal, number)
+            loop.call_soon_threadsafe(wait, number)
 
     wanted = settings.drain and settings.environment is not Environment.DEVELOPMENT  # where each change restarts it
     waits = bool(wanted) and threading.current_thread() is threading.main_thread()
     if waits:
         signal.signal(signal.SIGTERM, drain)
     yield {}
+    for timer in timers:  # of a service that has ended otherwise, within a process that goes on
+        timer.cancel()
     if waits:
         signal.signal(signal.SIGTERM, stop)

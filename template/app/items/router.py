@@ -17,13 +17,12 @@ from app.items.models import Item
 from app.items.schemas import Checksum, ItemCreate, ItemRead, ItemUpdate
 from app.items.service import ItemService, ItemServiceDep
 
-router = APIRouter(
-    prefix="/items",
-    tags=["items"],
-    # {% if auth %}
-    dependencies=[requires("items")],
-    # {% endif %}
-)
+# {% if not auth %}
+router = APIRouter(prefix="/items", tags=["items"])
+# {% endif %}
+# {% if auth %}
+router = APIRouter(prefix="/items", tags=["items"], dependencies=[requires("items")])
+# {% endif %}
 
 LOCATION = {"headers": {"Location": {"description": "where the item is", "schema": {"type": "string"}}}}
 

@@ -13,13 +13,12 @@ from app.auth import requires
 from app.rates.schemas import Currency, RatesRead
 from app.rates.service import RatesServiceDep
 
-router = APIRouter(
-    prefix="/rates",
-    tags=["rates"],
-    # {% if auth %}
-    dependencies=[requires("rates")],
-    # {% endif %}
-)
+# {% if not auth %}
+router = APIRouter(prefix="/rates", tags=["rates"])
+# {% endif %}
+# {% if auth %}
+router = APIRouter(prefix="/rates", tags=["rates"], dependencies=[requires("rates")])
+# {% endif %}
 
 
 @router.get("/{base}")

@@ -139,13 +139,13 @@ def stopped() -> Iterator[asyncio.Event]:
 async def test_before_it_stops_it_is_not_ready_but_serves(
     stopped: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HEALTH_DRAIN", "0.05")
+    monkeypatch.setenv("HEALTH_DRAIN", "1")
 
     async with connect(create_app()) as client:
         signal.raise_signal(signal.SIGTERM)
         response = await client.get("/readyz")
         still_there = not stopped.is_set()
-        await asyncio.wait_for(stopped.wait(), 5)
+        await asyncio.wait_for(stopped.wait(), 10)
 
     assert response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
     assert response.json()["checks"]["shutdown"] == "fail"
@@ -167,6 +167,19 @@ async def test_told_twice_it_stops_at_once(
 
     assert not told_once
     assert stopped.is_set() is at_once
+
+
+async def test_what_has_ended_otherwise_is_not_stopped_any_more(
+    stopped: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEALTH_DRAIN", "0.5")
+
+    async with connect(create_app()) as client:
+        signal.raise_signal(signal.SIGTERM)
+        await client.get("/livez")
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(stopped.wait(), 0.7)
 
 
 async def test_not_being_ready_is_described(client: AsyncClient) -> None:

@@ -13,7 +13,7 @@ from app.schemas import Line, Schema
 
 def check_role(role: str) -> str:
     if role not in ROLES:
-        raise ValueError("There is no such role")
+        raise ValueError(f"There is no such role, only {', '.join(ROLES)}")
     return role
 
 
