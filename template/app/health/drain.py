@@ -36,15 +36,15 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[dict[str, object]]:
     settings: HealthSettings = app.state.health_settings
     loop = asyncio.get_running_loop()
     stop = signal.getsignal(signal.SIGTERM)
-
     timers: list[asyncio.TimerHandle] = []
 
     def stop_at_once() -> None:
         signal.signal(signal.SIGTERM, stop)
 
     def wait(number: int) -> None:
-        timers.append(loop.call_later(min(SAME_SECONDS, settings.drain), stop_at_once))
-        timers.append(loop.call_later(settings.drain, signal.raise_signal, number))
+        if signal.getsignal(signal.SIGTERM) is drain:  # the service has not ended meanwhile
+            timers.append(loop.call_later(min(SAME_SECONDS, settings.drain), stop_at_once))
+            timers.append(loop.call_later(settings.drain, signal.raise_signal, number))
 
     def drain(number: int, frame: FrameType | None) -> None:
         if not readiness.draining:
