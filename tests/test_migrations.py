@@ -123,7 +123,7 @@ def test_a_migration_that_fails_leaves_nothing(copy: Path, database: str) -> Non
 
 ORDER = """
 
-class Order(database.Entity):
+class Order(Entity):
     __tablename__ = "orders"
 
     number: Mapped[str] = mapped_column(unique=True)
