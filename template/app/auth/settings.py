@@ -70,7 +70,7 @@ class AuthSettings(Settings):
     @classmethod
     def check_secret(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr:
         if secret is None:
-            if info.data.get("environment") is Environment.PRODUCTION:
+            if info.data.get("environment", Environment.PRODUCTION) is Environment.PRODUCTION:
                 raise ValueError(
                     "production needs a secret: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
                 )
