@@ -60,7 +60,7 @@ def test_what_goes_with_a_feature_is_named_and_what_was_edited_comes_back(copy: 
 def test_what_comes_with_a_feature_is_named(copy: Copy) -> None:
     service = copy("service", without(FULL, "database"))
 
-    update(service, FULL)
+    update(service, without(FULL, "auth"))
 
     said = notes(service)
     assert said["Version"] == ["~ database false -> true"]
@@ -72,7 +72,7 @@ def test_what_comes_with_a_feature_is_named(copy: Copy) -> None:
 
 
 def test_without_a_database_nothing_migrates(copy: Copy) -> None:
-    service = copy("service", FULL)
+    service = copy("service", without(FULL, "auth"))
 
     update(service, without(FULL, "database"))
 

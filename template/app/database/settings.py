@@ -26,7 +26,7 @@ class DatabaseSettings(Settings):
     pool_overflow: NonNegativeInt = Field(
         default=0, description="how many more it opens for a single use each when all are taken"
     )
-    pool_timeout: PositiveFloat = Field(default=2.0, description="seconds that a request waits for a free connection")
+    pool_timeout: PositiveFloat = Field(default=1.0, description="seconds that a request waits for a free connection")
     connect_timeout: PositiveFloat = Field(default=1.0, description="seconds that it waits for a new one")
     command_timeout: NonNegativeFloat = Field(
         default=3.0, description="seconds after which PostgreSQL counts as gone; 0: never"
