@@ -153,7 +153,7 @@ def test_an_edited_file_that_moves_is_named(copy: Copy, release: Path, commit: C
 
 
 def test_they_can_be_read_again_later_and_for_several_updates(copy: Copy, commit: Commit) -> None:
-    service = copy("service", FULL)
+    service = copy("service", without(FULL, "auth"))
     deployed = head(service)
     update(service, without(FULL, "database"))
     commit(service)
