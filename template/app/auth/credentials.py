@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.emails import normalize_email
 from app.auth.models import User
+from app.auth.repository import Credentials, UserRepository
 from app.auth.state import Auth
 from app.auth.throttle import LoginThrottles, network
-from app.auth.users.repository import Credentials, UserRepository
 from app.database import Sessions
 
 

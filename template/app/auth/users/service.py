@@ -13,10 +13,10 @@ from app.auth.audit import Audit, AuditDep
 from app.auth.credentials import lock, verify
 from app.auth.identity import SignedIn
 from app.auth.models import User, UserSession
+from app.auth.repository import UserRepository
 from app.auth.roles import permissions
 from app.auth.sessions.repository import SessionRepository
 from app.auth.state import Auth, AuthDep
-from app.auth.users.repository import UserRepository
 from app.auth.users.schemas import AccountUpdate, PasswordChange, UserCreate, UserRead, UserUpdate
 from app.database import Page, PageQuery, SessionDep, Sessions, SessionsDep
 from app.errors import ServiceError
