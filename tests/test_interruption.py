@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.combinations import BARE, FULL, REPOSITORY
+from tests.combinations import BARE, FULL, REPOSITORY, without
 from tests.conftest import Copy, Render
 from tests.serving import run
 from tests.test_combinations import texts
@@ -55,7 +55,7 @@ TENTHS = [
 def test_a_copy_is_mended_by_another(
     render: Render, template: Path, tmp_path: Path, sign: signal.Signals, tenth: int
 ) -> None:
-    whole, folder = render(FULL), tmp_path / "work"
+    whole, folder = render(without(FULL, "auth")), tmp_path / "work"
     folder.mkdir()
     service, files = folder / "service", len(texts(whole)) * tenth // 10
     stopped(folder, (*COPY, str(template), "service"), sign, lambda: count(service) > files)
