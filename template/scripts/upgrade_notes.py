@@ -94,7 +94,7 @@ def gives(source: str, text: str) -> bool:
     pieces = re.split(r"(^.*# [{]%.*\n|[{]@.*?@[}])", source, flags=re.MULTILINE)
     for number, piece in enumerate(pieces):
         if number % 2 == 0:
-            stripped = any("{%-" in directive for directive in pieces[number + 1 : number + 2])
+            stripped = any(re.search("[{]%-", directive) for directive in pieces[number + 1 : number + 2])
             pieces[number] = re.escape(piece.rstrip() if stripped else piece)
         elif "@" in piece:
             pieces[number] = ".*"
