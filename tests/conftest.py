@@ -178,6 +178,12 @@ def postgresql() -> Iterator[PostgreSQL]:
     server.close()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, postgresql: PostgreSQL, tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    return f"sqlite:///{tmp_path / 'test.db'}" if request.param == "sqlite" else postgresql.create()
+
+
 @pytest.fixture
 def postgres() -> Iterator[PostgreSQL]:
     """A server that no other test uses."""

@@ -3,8 +3,6 @@
 import os
 import re
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,31 +15,10 @@ import pytest
 from tests.combinations import FULL, without
 from tests.conftest import Copy
 from tests.postgresql import PostgreSQL
-from tests.serving import COMMAND, SUITE, alembic, run, served
+from tests.serving import COMMAND, PASSWORD, SUITE, alembic, create_user, run, served
 from tests.test_update import update
 
-PASSWORD = "correct horse battery staple"
-SECRETS = {"AUTH_SECRET_KEY": "n0-7Sx4vQ9w-2LrT8yBzKc5DfGh3JmPu"}
-
-
-def create_user(service: Path, database: str, email: str = "ada@example.org", *, roles: str = "user") -> None:
-    environment = {"DATABASE_URL": database, "SERVICE_ENVIRONMENT": "test"}
-    made = subprocess.run(
-        [sys.executable, "-m", "app.auth.commands", "create", email, "--roles", roles],
-        cwd=service,
-        env={**os.environ, **environment},
-        input=PASSWORD,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, postgresql: PostgreSQL, tmp_path: Path) -> str:
-    """The URL of an empty database."""
-    return f"sqlite:///{tmp_path / 'test.db'}" if request.param == "sqlite" else postgresql.create()
+EMAIL = "ada@example.org"
 
 
 class Site:
@@ -50,7 +27,7 @@ class Site:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def log_in(self, password: str = PASSWORD, email: str = "ada@example.org") -> httpx2.Response:
+    def log_in(self, password: str = PASSWORD, email: str = EMAIL) -> httpx2.Response:
         return httpx2.post(f"{self.url}/v1/auth/token", data={"username": email, "password": password}, timeout=60)
 
     def refresh(self, token: str) -> httpx2.Response:
@@ -72,9 +49,9 @@ def statuses(responses: list[httpx2.Response]) -> Counter[int]:
 
 def test_many_who_come_at_once(full: Path, database: str, subtests: pytest.Subtests) -> None:
     assert alembic(full, database, "upgrade", "head").returncode == 0
-    create_user(full, database)
+    create_user(full, database, EMAIL)
     # On SQLite, which production refuses, one process; on PostgreSQL two, which know nothing of each other.
-    variables = {**SECRETS, "DATABASE_URL": database, "SERVICE_ENVIRONMENT": "test", "AUTH_HASH_QUEUE": "100"}
+    variables = {"DATABASE_URL": database, "SERVICE_ENVIRONMENT": "test", "AUTH_HASH_QUEUE": "100"}
     workers = 1 if database.startswith("sqlite") else 2
     with served(full, COMMAND, workers=workers, variables=variables) as (_, port, _):
         site = Site(f"http://127.0.0.1:{port}")
@@ -98,8 +75,8 @@ def test_many_who_come_at_once(full: Path, database: str, subtests: pytest.Subte
 def test_without_its_database_nobody_gets_in_and_nobody_is_thrown_out(full: Path, postgres: PostgreSQL) -> None:
     database = postgres.create()
     assert alembic(full, database, "upgrade", "head").returncode == 0
-    create_user(full, database)
-    with served(full, COMMAND, variables={**SECRETS, "DATABASE_URL": database}) as (_, port, _):
+    create_user(full, database, EMAIL)
+    with served(full, COMMAND, variables={"DATABASE_URL": database}) as (_, port, _):
         site = Site(f"http://127.0.0.1:{port}")
         tokens = site.log_in().json()
         postgres.stop()
@@ -156,7 +133,7 @@ def test_items_that_are_there_already_get_an_owner(
     update(service, FULL)
     nullable = r'(sa\.Column\("owner_id", sa\.Uuid\(\), nullable=)False'
     write_migration(service, database, "add users", nullable, r"\1True")
-    create_user(service, database)
+    create_user(service, database, EMAIL)
     write_migration(
         service, database, "items have owners", r"(?=    with op\.batch_alter_table)", f'    op.execute("{GIVE}")\n'
     )

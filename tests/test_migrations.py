@@ -11,12 +11,6 @@ from tests.postgresql import PostgreSQL
 from tests.serving import SUITE, alembic, run
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, postgresql: PostgreSQL, tmp_path: Path) -> str:
-    """The URL of an empty database."""
-    return f"sqlite:///{tmp_path / 'test.db'}" if request.param == "sqlite" else postgresql.create()
-
-
 @pytest.fixture
 def copy(full: Path, tmp_path: Path) -> Path:
     """A service whose files a test may change."""
