@@ -22,11 +22,14 @@ from tests.suites import LOG
 
 Render = Callable[[Answers], Path]
 Copy = Callable[[str, Answers], Path]
-Suite = Callable[[Path], tuple[int, str]]
 
 
 GIVEN = {name: os.environ[name] for name in ("TEST_DATABASE_URL",) if name in os.environ}
 """The servers that the caller has given."""
+
+
+class Suite(Protocol):
+    def __call__(self, project: Path, *tests: str) -> tuple[int, str]: ...
 
 
 class Commit(Protocol):
@@ -204,10 +207,12 @@ def suite() -> Iterator[Suite]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     program = [sys.executable, "-P", str(Path(__file__).with_name("suites.py"))]
     if not hasattr(os, "fork"):
-        yield lambda project: (
-            subprocess.run([*program, str(project)], env=environment, check=False).returncode,
-            (project / LOG).read_text("utf-8"),
-        )
+
+        def run(project: Path, *tests: str) -> tuple[int, str]:
+            process = subprocess.run([*program, str(project), *tests], env=environment, check=False)
+            return process.returncode, (project / LOG).read_text("utf-8")
+
+        yield run
         return
 
     with subprocess.Popen(
@@ -216,8 +221,8 @@ def suite() -> Iterator[Suite]:
         assert server.stdin is not None
         assert server.stdout is not None
 
-        def ask(project: Path) -> tuple[int, str]:
-            print(json.dumps(str(project)), file=server.stdin, flush=True)
+        def ask(project: Path, *tests: str) -> tuple[int, str]:
+            print(json.dumps([str(project), *tests]), file=server.stdin, flush=True)
             return int(server.stdout.readline()), (project / LOG).read_text("utf-8")  # type: ignore[union-attr]  # see above
 
         yield ask

@@ -48,13 +48,13 @@ def run(
     variables: Mapping[str, str] | None = None,
     typed: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of the service as its owner would; after two minutes it counts as hanging."""
+    """Run a command of the service as its owner would; after ten minutes it counts as hanging."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "UV_PYTHON"))
     }
     environment = {**inherited, **(variables or {})}
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=check, env=environment, timeout=120, input=typed
+        command, cwd=folder, capture_output=True, text=True, check=check, env=environment, timeout=600, input=typed
     )
 
 

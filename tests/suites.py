@@ -1,8 +1,9 @@
 """Runs the test-suites of rendered services, each as if nothing were installed but what the service declares.
 
 A parent imports what the services share once and forks a child for each of them, which saves the start of a new
-interpreter. As a program it reads the folders from standard input, one JSON string a line, and answers each with the
-exit code; given a folder as its argument it runs that one suite, which is how it works where there is no fork.
+interpreter. As a program it reads JSON lists from standard input, one a line: a folder, and which of its tests to run
+where not all; it answers each with the exit code. Given these as arguments it runs that one suite, which is how it
+works where there is no fork.
 """
 
 import ast
@@ -101,17 +102,17 @@ def hide_undeclared(project: Path) -> None:
     importlib.metadata.distributions = lambda **_: visible  # pytest finds its plugins through this
 
 
-def run(project: Path) -> int:
-    """Run the suite of `project` in this process, which is good for nothing else afterwards."""
+def run(project: str, *tests: str) -> int:
+    """Run the suite of `project`, or some of its tests, in this process, which is good for nothing else afterwards."""
     if hasattr(signal, "alarm"):
         signal.alarm(SECONDS)
     os.chdir(project)
     with Path(LOG).open("wb") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    hide_undeclared(project)
+    hide_undeclared(Path.cwd())
     # A plugin that the parent has imported cannot have its assertions rewritten; nothing is lost by that.
-    code = pytest.main(["-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"])
+    code = pytest.main(["-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning", *tests])
     sys.stdout.flush()
     sys.stderr.flush()
     return int(code)
@@ -142,7 +143,7 @@ def serve() -> None:
         child = os.fork()
         if child == 0:
             try:
-                os._exit(run(Path(json.loads(line))))
+                os._exit(run(*json.loads(line)))
             except BaseException:  # the child must end here, and say why in its log
                 traceback.print_exc()
                 os._exit(70)
@@ -152,5 +153,5 @@ def serve() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.exit(run(Path(sys.argv[1])))
+        sys.exit(run(*sys.argv[1:]))
     serve()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -34,8 +36,11 @@ class Site:
         return httpx2.post(f"{self.url}/v1/auth/refresh", json={"refresh_token": token}, timeout=60)
 
     def get(self, path: str, tokens: dict[str, str]) -> httpx2.Response:
+        return self.call("GET", path, tokens)
+
+    def call(self, method: str, path: str, tokens: dict[str, str], json: object = None) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {tokens['access_token']}"}
-        return httpx2.get(f"{self.url}{path}", headers=headers, timeout=60)
+        return httpx2.request(method, f"{self.url}{path}", headers=headers, json=json, timeout=60)
 
 
 def at_once(number: int, call: Callable[[], httpx2.Response]) -> list[httpx2.Response]:
@@ -70,6 +75,55 @@ def test_many_who_come_at_once(full: Path, database: str, subtests: pytest.Subte
             assert looked_at.total() == 40
             assert looked_at.keys() == {401, 429}
             assert 10 <= looked_at[401] < 10 + workers * min(4, os.cpu_count() or 1)
+
+
+OWNED = {"/v1/auth/sessions/{id}", "/v1/items/{id}"}
+"""What belongs to somebody."""
+
+
+def test_what_belongs_to_somebody_is_there_for_nobody_else(
+    full: Path, database: str, subtests: pytest.Subtests
+) -> None:
+    """Every operation on a single object, as the description has it, for its owner and for others."""
+    assert alembic(full, database, "upgrade", "head").returncode == 0
+    for name, role in {"owner": "user", "stranger": "user", "auditor": "auditor"}.items():
+        create_user(full, database, f"{name}@example.org", role=role)
+    variables = {"DATABASE_URL": database, "SERVICE_ENVIRONMENT": "test"}
+    with served(full, COMMAND, variables=variables) as (_, port, _):
+        site = Site(f"http://127.0.0.1:{port}")
+        others = {name: site.log_in(email=f"{name}@example.org").json() for name in ("stranger", "auditor")}
+        description = httpx2.get(f"{site.url}/openapi.json").json()
+        paths = {path: methods for path, methods in description["paths"].items() if path.endswith("{id}")}
+        assert paths.keys() == {*OWNED, "/v1/users/{id}"}, "whose is it?"
+        for path, method in [(owned, method) for owned in OWNED for method in paths[owned]]:
+            owner = site.log_in(email="owner@example.org").json()
+            id = make(site, description, path.removesuffix("/{id}"), owner)
+            for name, tokens in others.items():
+                with subtests.test(f"{method} {path}: {name}"):
+                    theirs, unknown = (
+                        site.call(method, path.format(id=each), tokens, json={}) for each in (id, str(uuid4()))
+                    )
+                    refused = 403 if name == "auditor" and "x-permissions" in paths[path][method] else 404
+                    assert theirs.status_code == unknown.status_code == refused
+                    assert problem(theirs) == problem(unknown)
+            with subtests.test(f"{method} {path}: owner"):
+                assert site.call(method, path.format(id=id), owner, json={}).is_success
+
+
+def make(site: Site, description: dict[str, Any], path: str, tokens: dict[str, str]) -> str:  # JSON
+    """Make what the description shows as an example, where anything can be made; return the newest of what there is."""
+    if create := description["paths"][path].get("post"):
+        schema = create["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        example = {**description["components"]["schemas"][schema]["examples"][0], "name": str(uuid4())}
+        assert site.call("POST", path, tokens, json=example).status_code == 201
+    return str(site.get(path, tokens).json()["items"][0]["id"])
+
+
+def problem(response: httpx2.Response) -> dict[str, str]:
+    """Return what is the same for whatever was asked for."""
+    document = response.json()
+    id = document["instance"].rpartition("/")[2]
+    return {key: str(value).replace(id, "") for key, value in document.items() if key != "request_id"}
 
 
 def test_without_its_database_nobody_gets_in_and_nobody_is_thrown_out(full: Path, postgres: PostgreSQL) -> None:
