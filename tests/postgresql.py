@@ -111,11 +111,11 @@ class PostgreSQL:
         shutil.rmtree(self.folder)
 
     @contextmanager
-    def locked(self, url: str) -> Iterator[None]:
-        """Keep everybody from the table `items`."""
+    def locked(self, url: str, statement: str = "LOCK TABLE items") -> Iterator[None]:
+        """Keep everybody from the table `items`, or from what else a statement locks."""
         loop = asyncio.new_event_loop()
         connection = loop.run_until_complete(asyncpg.connect(url))
-        loop.run_until_complete(connection.execute("BEGIN; LOCK TABLE items"))
+        loop.run_until_complete(connection.execute(f"BEGIN; {statement}"))
         try:
             yield
         finally:

@@ -77,6 +77,20 @@ def test_many_who_come_at_once(full: Path, database: str, subtests: pytest.Subte
             assert 10 <= looked_at[401] < 10 + workers * min(4, os.cpu_count() or 1)
 
 
+def test_who_is_just_being_changed_is_not_let_in_meanwhile(full: Path, postgresql: PostgreSQL) -> None:
+    database = postgresql.create()
+    assert alembic(full, database, "upgrade", "head").returncode == 0
+    create_user(full, database, EMAIL)
+    with served(full, COMMAND, variables={"DATABASE_URL": database}) as (_, port, _):
+        site = Site(f"http://127.0.0.1:{port}")
+        with postgresql.locked(database, "SELECT FROM users FOR UPDATE"):
+            meanwhile = site.log_in()
+        after = site.log_in()
+
+    assert meanwhile.status_code == 503
+    assert after.status_code == 200
+
+
 OWNED = {"/v1/auth/sessions/{id}", "/v1/items/{id}"}
 """What belongs to somebody."""
 

@@ -24,6 +24,8 @@ from app.errors import ServiceError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
+NO_UTF_8 = "The password is not in UTF-8."
+
 Email = Annotated[str, typer.Argument(help="the e-mail address")]
 Work = Callable[[UserService], Awaitable[object]]
 
@@ -56,7 +58,7 @@ def run(work: Work) -> None:
     except ServiceError as error:
         message = error.detail
     except UnicodeError:
-        message = "The password is not in UTF-8."
+        message = NO_UTF_8
     except IntegrityError:
         message = "There is such a user already."
     except (SQLAlchemyError, OSError) as error:
@@ -69,7 +71,11 @@ def run(work: Work) -> None:
 def ask_password() -> SecretStr:
     """Ask twice, without showing it; or take a line of what is piped in."""
     if not sys.stdin.isatty():
-        return SecretStr(sys.stdin.readline().rstrip("\n"))
+        try:
+            return SecretStr(sys.stdin.readline().rstrip("\n"))
+        except UnicodeError:
+            typer.echo(NO_UTF_8, err=True)
+            raise typer.Exit(1) from None
     password = getpass("Password: ")
     if password != getpass("Once more: "):
         typer.echo("They are not the same.", err=True)

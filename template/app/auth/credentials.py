@@ -52,7 +52,10 @@ async def verify(auth: Auth, sessions: Sessions, email: str, password: SecretStr
 
 
 async def lock(auth: Auth, session: AsyncSession, verified: Verified, password: SecretStr) -> User | None:
-    """Return the user, whom nobody else changes until the transaction ends, if the password is still right."""
+    """Return the user, whom nobody else changes until the transaction ends, if the password is still right.
+
+    Where the hash has changed meanwhile it is looked at once more, out of turn: who has the row must not wait for one.
+    """
     if not verified.is_right or verified.credentials is None:
         return None
     user = await UserRepository(session).lock(verified.credentials.user_id)

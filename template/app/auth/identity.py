@@ -16,7 +16,7 @@ from sqlalchemy.orm import mapped_column
 from app.auth.models import User, UserSession
 from app.auth.roles import grants, permissions
 from app.auth.tokens import TokenInvalid
-from app.context import current
+from app.context import RequestContext, current
 from app.database import Conditions, ConnectDep
 from app.errors import ServiceError
 
@@ -93,7 +93,12 @@ FIND = (
     )
 )
 
-signed_in: ContextVar[SignedIn] = ContextVar("signed_in")
+# With the request that they make: a server may begin the next one where this one has ended.
+signed_in: ContextVar[tuple[RequestContext, SignedIn]] = ContextVar("signed_in")
+
+
+def remember(user: SignedIn) -> None:
+    signed_in.set((current.get(), user))
 
 
 async def get_current_user(request: Request, text: Annotated[str, Depends(bearer)], connect: ConnectDep) -> SignedIn:
@@ -105,7 +110,7 @@ async def get_current_user(request: Request, text: Annotated[str, Depends(bearer
         raise TokenInvalid
     user = SignedIn(*row, request.method)
     current.get().principal_id = str(user.id)
-    signed_in.set(user)
+    remember(user)
     return user
 
 
@@ -114,7 +119,10 @@ CurrentUser = Annotated[SignedIn, Depends(get_current_user)]
 
 def current_user() -> SignedIn:
     """Return who is calling, where no parameter can; raise `LookupError` where nobody is signed in."""
-    return signed_in.get()
+    context, user = signed_in.get()
+    if context is not current.get():
+        raise LookupError("Nobody is signed in.")
+    return user
 
 
 # A column that says whose a row is: whoever makes it.

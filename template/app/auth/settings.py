@@ -22,9 +22,12 @@ def make_secret(path: Path = DEVELOPMENT_SECRET) -> SecretStr:
     """Return the secret of a developer's own service, which is made on its first run and never leaves the machine."""
     if TESTING:
         return SecretStr(secrets.token_urlsafe(SECRET_BYTES))
-    with suppress(FileExistsError), open(path, "x", opener=only_for_me) as file:
-        file.write(secrets.token_urlsafe(SECRET_BYTES))
-    secret = SecretStr(path.read_text("utf-8"))
+    try:
+        with suppress(FileExistsError), open(path, "x", opener=only_for_me) as file:
+            file.write(secrets.token_urlsafe(SECRET_BYTES))
+        secret = SecretStr(path.read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path.name} cannot be kept here ({type(error).__name__}): set a secret") from None
     try:
         check_strength(secret)
     except ValueError as error:  # it was cut short
@@ -42,7 +45,7 @@ class AuthSettings(Settings):
     secret_key: SecretStr | None = Field(
         default=None,
         validate_default=True,
-        description="at least 32 random bytes; signs the tokens; unset: one of this folder's own, but in production",
+        description="at least 32 random bytes; signs the tokens; unset: one of this folder's own in development alone",
     )
     old_secret_keys: Commas[SecretStr] = Field(
         default=(), description="those before it, whose tokens are still good, like OLDER,OLDEST"

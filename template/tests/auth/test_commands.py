@@ -118,6 +118,9 @@ async def test_a_new_password_ends_what_the_old_one_began(client: AsyncClient) -
     old = await client.post("/v1/auth/token", data={"username": ADA, "password": PASSWORD})
     assert old.status_code == HTTPStatus.UNAUTHORIZED
     await log_in(client, password="another horse, another battery")
+    await run("roles", ADA, "auditor")
+    noted = (await client.get("/v1/audit")).json()["items"]
+    assert "password_reset" in {entry["action"] for entry in noted}
 
 
 @pytest.mark.parametrize(

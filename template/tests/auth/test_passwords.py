@@ -152,6 +152,24 @@ async def test_a_password_that_has_just_been_changed_lets_nobody_in(
     assert response.status_code == HTTPStatus.UNAUTHORIZED
 
 
+async def test_who_has_just_been_deactivated_is_not_let_in(
+    client: AsyncClient, make_user: MakeUser, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_user()
+    verify = Passwords.verify
+
+    async def verify_and_deactivate(self: Passwords, password: SecretStr, hash: str | None) -> tuple[bool, str | None]:
+        result = await verify(self, password, hash)
+        await session.execute(update(User).values(is_active=False))
+        await session.commit()
+        return result
+
+    monkeypatch.setattr(Passwords, "verify", verify_and_deactivate)
+    response = await send_login(client)
+
+    assert response.status_code == HTTPStatus.UNAUTHORIZED
+
+
 async def test_logins_at_the_same_time_all_succeed_while_the_hash_is_renewed(
     live_app: FastAPI, live: AsyncClient
 ) -> None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, WebSocket
 from httpx2 import AsyncClient, Response
 from starlette.routing import Mount
 
-from app.auth import CurrentUser, make_public, public, requires
+from app.auth import CurrentUser, current_user, make_public, public, requires
 from app.auth.policies import PolicyMissing, policies
 from app.auth.roles import ROLES, grants, permissions
 from tests.fixtures.auth import MakeUser, act_as, log_in
@@ -147,6 +147,22 @@ async def test_all_policies_of_a_route_have_to_be_met(app: FastAPI, monkeypatch:
 
     assert response.status_code == HTTPStatus.FORBIDDEN
     assert response.json()["detail"] == "It takes the permission orders:publish."
+
+
+async def test_on_a_public_route_nobody_is_who_called_before(
+    app: FastAPI, client: AsyncClient, make_user: MakeUser
+) -> None:
+    @app.get("/tests/orders", dependencies=[public])
+    async def list_orders() -> str:
+        with pytest.raises(LookupError):
+            current_user()
+        return "nobody"
+
+    await make_user()
+    await log_in(client)
+    assert (await client.get("/v1/users/me")).is_success
+
+    assert (await client.get("/tests/orders")).json() == "nobody"
 
 
 async def test_the_description_names_the_permissions(client: AsyncClient) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.pool import QueuePool
 
 from app.auth import CurrentUser
-from app.auth.models import RefreshToken, User, UserSession
+from app.auth.models import AuditEntry, RefreshToken, User, UserSession
 from tests.fixtures.auth import PASSWORD, MakeUser, log_in
 from tests.fixtures.logs import Logged
 
@@ -185,6 +185,8 @@ async def test_a_token_that_comes_again_later_ends_the_session_for_good(
     assert [answer.json()["type"] for answer in again] == [INVALID, REUSED]
     (line,) = [line for line in logged() if line["event"] == "auth.refresh_reuse"]
     assert line["family_id"] == str(await session.scalar(select(UserSession.id)))
+    noted = await session.scalar(select(AuditEntry.target_id).where(AuditEntry.action == "refresh_reuse"))
+    assert str(noted) == line["family_id"]
 
 
 async def test_of_many_refreshes_at_the_same_time_one_succeeds(live: AsyncClient, engine: AsyncEngine) -> None:

@@ -100,6 +100,16 @@ def test_development_makes_a_secret_once(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_folder_that_keeps_no_secret_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(settings, "make_secret", lambda: make_secret(tmp_path / "gone" / ".auth-secret-key"))
+    monkeypatch.setattr(settings, "TESTING", False)
+    monkeypatch.setenv("SERVICE_ENVIRONMENT", "development")
+
+    (mistake,) = AuthSettings.mistakes()
+
+    assert mistake == "AUTH_SECRET_KEY: .auth-secret-key cannot be kept here (FileNotFoundError): set a secret"
+
+
 def test_what_development_has_lost_is_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / ".auth-secret-key"
     path.touch()

@@ -12,7 +12,7 @@ from httpx2 import AsyncClient
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth.models import User
+from app.auth.models import AuditEntry, User
 from app.auth.roles import ROLES
 from tests.fixtures.auth import PASSWORD, MakeUser, act_as, log_in
 
@@ -71,6 +71,29 @@ async def test_nothing_else_of_an_account_can_be_changed(
 
     assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert (await client.get("/v1/users/me")).json() == before
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": None},
+        {"roles": None},
+        {"is_active": None},
+        {"email": "eve@example.org"},
+        {"id": str(uuid4())},
+        {"password_hash": "x"},
+    ],
+    ids=repr,
+)
+async def test_an_administrator_cannot_change_everything_either(
+    client: AsyncClient, ada: User, fields: dict[str, object]
+) -> None:
+    bob = await create(client)
+
+    response = await client.patch(f"/v1/users/{bob['id']}", json=fields)
+
+    assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert (await client.get(f"/v1/users/{bob['id']}")).json() == bob
 
 
 async def test_an_empty_change_changes_nothing(client: AsyncClient, ada: User) -> None:
@@ -265,7 +288,7 @@ async def clerk(client: AsyncClient, make_user: MakeUser, monkeypatch: pytest.Mo
     return client
 
 
-async def test_nobody_gives_a_role_that_may_do_more(clerk: AsyncClient) -> None:
+async def test_nobody_gives_a_role_that_may_do_more(clerk: AsyncClient, session: AsyncSession) -> None:
     created = await clerk.post(
         "/v1/users", json={"email": "eve@example.org", "password": PASSWORD, "roles": ["user", "admin"]}
     )
@@ -274,6 +297,8 @@ async def test_nobody_gives_a_role_that_may_do_more(clerk: AsyncClient) -> None:
 
     assert created.status_code == promoted.status_code == HTTPStatus.FORBIDDEN
     assert created.json()["type"] == "/problems/role_not_yours"
+    denied = await session.scalars(select(AuditEntry.details).where(AuditEntry.action == "denied"))
+    assert [details["roles"] for details in denied] == [["user", "admin"], ["clerk", "admin"]]
     assert [user["roles"] for user in (await clerk.get("/v1/users")).json()["items"]] == [["clerk"]]
 
 
