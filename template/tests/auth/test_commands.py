@@ -119,8 +119,7 @@ async def test_a_new_password_ends_what_the_old_one_began(client: AsyncClient) -
     assert old.status_code == HTTPStatus.UNAUTHORIZED
     await log_in(client, password="another horse, another battery")
     await run("roles", ADA, "auditor")
-    noted = (await client.get("/v1/audit")).json()["items"]
-    assert "password_reset" in {entry["action"] for entry in noted}
+    assert '"password_reset"' in (await client.get("/v1/audit")).text
 
 
 @pytest.mark.parametrize(
