@@ -112,15 +112,15 @@ def identify_toggle(toggle: Toggle) -> str:
     return "-".join(map(identify, toggle))
 
 
-def few() -> Iterator[Toggle]:
-    """Yield one feature and two features on from BARE, and off from FULL."""
-    for number in (1, 2):
-        for names in itertools.combinations(FEATURES, number):
-            yield BARE, functools.reduce(with_needs, names, BARE)
-            yield FULL, functools.reduce(without, names, FULL)
+def toggles(number: int) -> Iterator[Toggle]:
+    """Yield so many features on from BARE, and off from FULL."""
+    for names in itertools.combinations(FEATURES, number):
+        yield BARE, functools.reduce(with_needs, names, BARE)
+        yield FULL, functools.reduce(without, names, FULL)
 
 
-FEW: Sequence[Toggle] = list({identify_toggle(toggle): toggle for toggle in few()}.values())
+ONE: Sequence[Toggle] = list(toggles(1))
+TWO: Sequence[Toggle] = [toggle for toggle in toggles(2) if toggle not in ONE]
 EVERY: Sequence[Toggle] = [
     (answers, without(answers, name) if answers[name] else with_needs(answers, name))
     for answers in ALL
@@ -133,7 +133,7 @@ def drawn(seed: str) -> list[Toggle]:
     count = len(ALL)
     numbers = random.Random(seed).sample(range(count**2), min(40, count**2))
     toggles = [(ALL[number // count], ALL[number % count]) for number in numbers]
-    return [(before, after) for before, after in toggles if before != after and (before, after) not in FEW]
+    return [(before, after) for before, after in toggles if before != after and (before, after) not in [*ONE, *TWO]]
 
 
 def absent_words(answers: Answers) -> set[str]:

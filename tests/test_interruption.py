@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.combinations import BARE, FULL, REPOSITORY, without
+from extensions.context import QUESTIONS
+from tests.combinations import BARE, FEATURES, FULL, REPOSITORY, Answers
 from tests.conftest import Copy, Render
 from tests.serving import run
 from tests.test_combinations import texts
@@ -20,6 +21,8 @@ from tests.test_update import tree
 
 PAGE = (REPOSITORY / "docs" / "updating.md").read_text("utf-8")
 (RECIPE,) = re.findall(r"^\| an update was interrupted.* \| `(.+?)`", PAGE, re.MULTILINE)
+
+DEFAULTS: Answers = {name: QUESTIONS[name]["default"] for name in FEATURES}
 
 
 def stopped(folder: Path, arguments: tuple[str, ...], sign: signal.Signals, when: Callable[[], bool]) -> None:
@@ -55,7 +58,7 @@ TENTHS = [
 def test_a_copy_is_mended_by_another(
     render: Render, template: Path, tmp_path: Path, sign: signal.Signals, tenth: int
 ) -> None:
-    whole, folder = render(without(FULL, "auth")), tmp_path / "work"
+    whole, folder = render(DEFAULTS), tmp_path / "work"
     folder.mkdir()
     service, files = folder / "service", len(texts(whole)) * tenth // 10
     stopped(folder, (*COPY, str(template), "service"), sign, lambda: count(service) > files)

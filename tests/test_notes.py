@@ -157,7 +157,7 @@ def test_they_can_be_read_again_later_and_for_several_updates(copy: Copy, commit
     deployed = head(service)
     update(service, without(FULL, "database"))
     commit(service)
-    update(service, without(BARE, "database"))
+    update(service, without(without(FULL, "database"), "samples"))
     fresh = notes(service)
     commit(service)
     live_in(service)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from copier import run_copy, run_update
 
-from tests.combinations import EVERY, FEATURES, FEW, FULL, Answers, Toggle, identify, identify_toggle, without
+from tests.combinations import EVERY, FEATURES, FULL, ONE, TWO, Answers, Toggle, identify, identify_toggle, without
 from tests.conftest import Commit, Copy, Render, Suite
 from tests.serving import SUITE, run
 
@@ -206,10 +206,16 @@ def prove_working(service: Path, suite: Suite) -> None:
     assert code == 0, output
 
 
-@pytest.mark.parametrize("toggle", FEW, ids=identify_toggle)
-def test_one_or_two_features_come_or_go(copy: Copy, commit: Commit, suite: Suite, toggle: Toggle) -> None:
+@pytest.mark.parametrize("toggle", ONE, ids=identify_toggle)
+def test_a_feature_comes_or_goes(copy: Copy, commit: Commit, suite: Suite, toggle: Toggle) -> None:
     prove_untouched(copy, toggle)
     prove_working(prove_lived_in(copy, commit, toggle), suite)
+
+
+@pytest.mark.parametrize("toggle", TWO, ids=identify_toggle)
+def test_two_features_come_or_go(copy: Copy, commit: Commit, toggle: Toggle) -> None:
+    prove_untouched(copy, toggle)
+    prove_lived_in(copy, commit, toggle)
 
 
 def test_any_features_come_and_go(copy: Copy, commit: Commit, drawn: Toggle) -> None:
