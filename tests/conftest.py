@@ -17,6 +17,7 @@ from pytest_copie.plugin import Copie
 
 from tests.combinations import FULL, REPOSITORY, Answers, drawn, identify, identify_toggle
 from tests.postgresql import PostgreSQL
+from tests.redis_server import RedisServer
 from tests.serving import Service, serve
 from tests.suites import LOG
 
@@ -24,7 +25,7 @@ Render = Callable[[Answers], Path]
 Copy = Callable[[str, Answers], Path]
 
 
-GIVEN = {name: os.environ[name] for name in ("TEST_DATABASE_URL",) if name in os.environ}
+GIVEN = {name: os.environ[name] for name in ("TEST_DATABASE_URL", "TEST_REDIS_URL") if name in os.environ}
 """The servers that the caller has given."""
 
 
@@ -191,6 +192,14 @@ def database(request: pytest.FixtureRequest, postgresql: PostgreSQL, tmp_path: P
 def postgres() -> Iterator[PostgreSQL]:
     """A server that no other test uses."""
     server = PostgreSQL()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A server that no other test uses, for tests that are marked with `needs_redis`."""
+    server = RedisServer()
     yield server
     server.close()
 

@@ -37,6 +37,12 @@ SIGNED_ALIKE = {
 }
 """A token of one service is good for all others that know its session, and a password costs next to nothing."""
 
+UNLIMITED = {"RATE_LIMIT_DEFAULT": "off"}
+"""The tests of other things make many requests."""
+
+NOWHERE = {"CACHE_URL": "redis://127.0.0.1:1", "RATE_LIMIT_URL": "redis://127.0.0.1:1"}
+"""A Redis that is gone: several processes do not start without the name of one."""
+
 SUITE = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 """The service's own suite, in the environment of this repository."""
 
@@ -81,7 +87,14 @@ def served(
         cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "SERVICE_ALLOWED_HOSTS": "127.0.0.1,localhost", **SIGNED_ALIKE, **variables},
+        env={
+            **os.environ,
+            "SERVICE_ALLOWED_HOSTS": "127.0.0.1,localhost",
+            **SIGNED_ALIKE,
+            **UNLIMITED,
+            **(NOWHERE if workers > 1 else {}),
+            **variables,
+        },
     ) as process:
         assert process.stdout is not None
         hanging = threading.Timer(START_SECONDS, process.kill)

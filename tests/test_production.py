@@ -10,9 +10,14 @@ import pytest
 
 from tests.combinations import BARE
 from tests.conftest import Render
-from tests.serving import SIGNED_ALIKE, run, served
+from tests.serving import NOWHERE, SIGNED_ALIKE, run, served
 
-RIGHT = {**SIGNED_ALIKE, "SERVICE_ALLOWED_HOSTS": "127.0.0.1", "DATABASE_URL": "postgresql://127.0.0.1/service"}
+RIGHT = {
+    **SIGNED_ALIKE,
+    **NOWHERE,
+    "SERVICE_ALLOWED_HOSTS": "127.0.0.1",
+    "DATABASE_URL": "postgresql://127.0.0.1/service",
+}
 WRONG = {
     "no host": {"SERVICE_ALLOWED_HOSTS": ""},
     "any host": {"SERVICE_ALLOWED_HOSTS": "hunter2.example,*"},
@@ -39,6 +44,17 @@ def test_each_variable_that_is_wrong_is_named_and_none_is_shown(full: Path, rule
     named = {line.partition(":")[0].split()[0] for line in ended.stderr.splitlines()}
     assert named == WRONG[rule].keys() - {"CORS_CREDENTIALS"}  # wrong beside the origins alone
     assert "hunter2" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("workers", [("--workers", "2"), ()], ids=["option", "variable"])
+def test_several_processes_do_not_count_each_for_itself(full: Path, workers: tuple[str, ...]) -> None:
+    variables = {**RIGHT, "SERVER_WORKERS": "1" if workers else "2", "RATE_LIMIT_URL": ""}
+
+    ended = run(full, sys.executable, "-m", "app.serve", *workers, variables=variables)
+
+    assert ended.returncode == 78
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("RATE_LIMIT_URL: several processes")
 
 
 def test_the_server_alone_does_not_start_either(full: Path) -> None:

@@ -153,7 +153,7 @@ ANCHORS = {
     "README.md": (0, 1),
     "compose.yaml": (2, 2),
     "docs/README.md": (1, 1),
-    "pyproject.toml": (3, 4),
+    "pyproject.toml": (4, 4),
     "tests/conftest.py": (1, 1),
 }
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import GIVEN
 from tests.postgresql import PostgreSQL
+from tests.redis_server import RedisServer, needs_redis
 from tests.serving import COMMAND, POOL, STOPPED, SUITE, Service, activity, run, serve, served, stored, until
 
 SECONDS = 5.0
@@ -260,11 +261,22 @@ def test_it_stops_when_told_although_its_database_is_frozen(service: Service, po
 
 
 def test_the_suite_passes_on_postgresql(full: Path, postgresql: PostgreSQL) -> None:
-    for url in [postgresql.create(), *GIVEN.values()]:
+    given = GIVEN.get("TEST_DATABASE_URL")
+    for url in [postgresql.create(), *([given] if given else [])]:
         tested = run(full, *SUITE, variables={"TEST_DATABASE_URL": url})
 
         assert tested.returncode == 0, tested.stdout
         assert " passed" in tested.stdout
+        assert " skipped" not in tested.stdout
+
+
+@needs_redis
+def test_what_uses_redis_passes_on_a_real_one(full: Path, redis: RedisServer) -> None:
+    tests = ["tests/cache", "tests/items", "tests/rate_limit", "tests/rates", "tests/test_redis.py"]
+    for url in {redis.url, GIVEN.get("TEST_REDIS_URL", redis.url)}:
+        tested = run(full, *SUITE, *tests, variables={"TEST_REDIS_URL": url})
+
+        assert tested.returncode == 0, tested.stdout
         assert " skipped" not in tested.stdout
 
 

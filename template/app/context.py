@@ -9,21 +9,32 @@ from structlog.stdlib import get_logger
 logger = get_logger()
 
 Callback = Callable[[], Awaitable[object]]
+Introduction = Callable[[str], Awaitable[object]]
 
 
 @dataclass(slots=True)
 class RequestContext:
     """State of one request; `status` is `None` until the response has started.
 
-    `principal_id` is an identifier, and neither name nor address: every line of the log has it.
+    `principal_id` is an identifier, and neither name nor address: every line of the log has it. An answer may depend on
+    it, and on `permissions`.
     """
 
     request_id: str
     trace_id: str | None = None
     principal_id: str | None = None
+    permissions: frozenset[str] = frozenset()
     status: int | None = None
     on_commit: list[Callback] = field(default_factory=list)
     on_rollback: list[Callback] = field(default_factory=list)
+    on_identified: list[Introduction] = field(default_factory=list)
+
+    async def identify(self, principal_id: str, permissions: frozenset[str]) -> None:
+        """Note who is calling, and tell whoever waits for that; what they raise is the answer."""
+        self.principal_id = principal_id
+        self.permissions = permissions
+        for introduce in self.on_identified:
+            await introduce(principal_id)
 
     async def settle(self, *, committed: bool) -> None:
         """Run the callbacks of this outcome in order and drop the others; one that fails is logged, nothing more."""

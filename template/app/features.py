@@ -6,6 +6,9 @@ from app import (
     # {% if auth %}
     auth,
     # {% endif %}
+    # {% if cache %}
+    cache,
+    # {% endif %}
     # {% if database %}
     database,
     # {% endif %}
@@ -16,6 +19,9 @@ from app import (
     items,
     # {% endif %}
     logs,
+    # {% if rate_limit %}
+    rate_limit,
+    # {% endif %}
     # {% if samples %}
     rates,
     # {% endif %}
@@ -30,8 +36,14 @@ FEATURES: Sequence[Feature] = [
     # {% if database %}
     database,
     # {% endif %}
+    # {% if cache %}
+    cache,
+    # {% endif %}
     # {% if auth %}
     auth,
+    # {% endif %}
+    # {% if rate_limit %}
+    rate_limit,
     # {% endif %}
     # {% if samples and database %}
     items,

@@ -1,5 +1,6 @@
 """Starts the server: `poe serve` for production, `poe dev` with reloading; a setting is a command-line option too."""
 
+import os
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -34,6 +35,7 @@ def main() -> int:
     """Return `EX_CONFIG` of sysexits.h where a setting is wrong; workers would not tell."""
     try:
         settings = CliApp.run(ServerSettings)
+        os.environ["SERVER_WORKERS"] = str(settings.workers)  # as an option it would be a secret of this process
         logs.configure()
         reload = settings.environment is Environment.DEVELOPMENT
         if not reload:

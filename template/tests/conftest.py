@@ -21,6 +21,12 @@ pytest_plugins = [
     # {% if auth %}
     "tests.fixtures.auth",
     # {% endif %}
+    # {% if cache or rate_limit %}
+    "tests.fixtures.redis",
+    # {% endif %}
+    # {% if rate_limit %}
+    "tests.fixtures.rate_limit",
+    # {% endif %}
     # this service
 ]
 

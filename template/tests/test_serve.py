@@ -1,6 +1,7 @@
 """The server starts with what the environment and the command line say."""
 
 import json
+import os
 import runpy
 import signal
 import socket
@@ -23,6 +24,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     told: dict[str, object] = {}
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: told.update(options, app=app))
     monkeypatch.setattr(sys, "argv", ["serve"])
+    monkeypatch.setenv("SERVER_WORKERS", "")  # which the command sets
     monkeypatch.delitem(sys.modules, "app.serve", raising=False)  # runpy warns of what is imported already
     return told
 
@@ -81,6 +83,18 @@ def test_the_command_line_wins(started: dict[str, object], monkeypatch: pytest.M
     start()
 
     assert started["port"] == 9001
+
+
+def test_features_know_how_many_workers_the_command_line_asks_for(
+    started: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVER_WORKERS", "2")
+    monkeypatch.setattr(sys, "argv", ["serve", "--workers", "3"])
+
+    start()
+
+    assert started["workers"] == 3
+    assert os.environ["SERVER_WORKERS"] == "3"
 
 
 @pytest.mark.parametrize("variable", ["SERVICE_ENVIRONMENT", "SERVER_PORT", "LOG_LEVEL", "HTTP_CLIENT_TIMEOUT"])

@@ -109,8 +109,8 @@ async def get_current_user(request: Request, text: Annotated[str, Depends(bearer
     if row is None:
         raise TokenInvalid
     user = SignedIn(*row, request.method)
-    current.get().principal_id = str(user.id)
     remember(user)
+    await current.get().identify(str(user.id), permissions(user.roles))
     return user
 
 

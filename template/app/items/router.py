@@ -12,10 +12,19 @@ from fastapi.responses import StreamingResponse
 from app.auth import requires
 
 # {%- endif +%}
+# {%- if cache +%}
+from app.cache import keep
+
+# {%- endif +%}
 from app.database import Page, PageQuery, ReadSessionDep
 from app.items.models import Item
 from app.items.schemas import Checksum, ItemCreate, ItemRead, ItemUpdate
 from app.items.service import ItemService, ItemServiceDep
+
+# {%- if rate_limit +%}
+from app.rate_limit import limit
+
+# {%- endif +%}
 
 # {% if not auth %}
 router = APIRouter(prefix="/items", tags=["items"])
@@ -44,7 +53,13 @@ async def list_items(query: PageQuery, service: ItemServiceDep) -> Page[ItemRead
     return await service.page(query)
 
 
-@router.get("/export", response_class=CSVResponse)
+@router.get(
+    "/export",
+    response_class=CSVResponse,
+    # {% if rate_limit %}
+    dependencies=[limit("exports", "10/minute")],
+    # {% endif %}
+)
 async def export_items(session: ReadSessionDep) -> CSVResponse:
     """All of them, the oldest first."""
     headers = {"Content-Disposition": 'attachment; filename="items.csv"'}
@@ -57,9 +72,12 @@ async def get_export_checksum(session: ReadSessionDep) -> Checksum:
     return Checksum(sha256=await ItemService(session).checksum())
 
 
-@router.get("/{id}", response_model=ItemRead)
-async def get_item(id: UUID, service: ItemServiceDep) -> Item:
-    return await service.get(id)
+@router.get("/{id}")
+# {% if cache %}
+@keep("private, no-cache")
+# {% endif %}
+async def get_item(id: UUID, service: ItemServiceDep) -> ItemRead:
+    return await service.read(id)
 
 
 @router.patch("/{id}", response_model=ItemRead)

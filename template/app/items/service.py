@@ -14,6 +14,12 @@ from anyio.to_thread import run_sync
 from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncResult, AsyncSession
 
+# {%- if cache +%}
+# {% endif +%}
+# {% if cache %}
+from app.cache import cached, invalidate
+
+# {%- endif +%}
 from app.database import Page, PageQuery, SessionDep
 from app.errors import ServiceError
 from app.items.models import Item
@@ -36,10 +42,22 @@ class ItemService:
         self.items = ItemRepository(session)
 
     async def create(self, data: ItemCreate) -> Item:
+        # {% if cache %}
+        invalidate("items")
+        # {% endif %}
         return await self.items.add(Item(**data.model_dump()))
 
+    # {% if cache %}
+    @cached("items:page:{query}", ttl="1m", tags=["items"])
+    # {% endif %}
     async def page(self, query: PageQuery) -> Page[ItemRead]:
         return await self.items.page(query, ItemRead)
+
+    # {% if cache %}
+    @cached("items:{id}", ttl="5m", tags=["items"])
+    # {% endif %}
+    async def read(self, id: UUID) -> ItemRead:
+        return ItemRead.model_validate(await self.get(id), from_attributes=True)
 
     async def get(self, id: UUID) -> Item:
         item = await self.items.find(id)
@@ -48,12 +66,18 @@ class ItemService:
         return item
 
     async def update(self, id: UUID, data: ItemUpdate) -> Item:
+        # {% if cache %}
+        invalidate("items")
+        # {% endif %}
         item = await self.get(id)
         for name, value in data.model_dump().items():
             setattr(item, name, value)
         return await self.items.add(item)
 
     async def delete(self, id: UUID) -> None:
+        # {% if cache %}
+        invalidate("items")
+        # {% endif %}
         if not await self.items.delete(id):
             raise ItemNotFound(id)
 

@@ -11,6 +11,12 @@ from pydantic import Field, HttpUrl, PositiveFloat
 from pydantic_settings import SettingsConfigDict
 from structlog.stdlib import get_logger
 
+# {%- if cache +%}
+# {% endif +%}
+# {% if cache %}
+from app.cache import cached
+
+# {%- endif +%}
 from app.errors import ServiceError
 from app.http import HttpClientDep
 from app.rates import er_api, frankfurter
@@ -78,24 +84,31 @@ class RatesService:
     async def ask_all(self, base: str) -> dict[str, Quote]:
         async with asyncio.TaskGroup() as group:
             tasks = {
-                name: group.create_task(self.ask(name, fetch, str(url).rstrip("/"), base))
-                for name, (fetch, url) in self.providers.items()
+                name: group.create_task(self.ask(name, base))
+                for name, (_, url) in self.providers.items()
                 if url is not None
             }
         if not tasks:
             raise RatesNotConfigured("No provider is configured: set RATES_FRANKFURTER_URL or RATES_ER_API_URL.")
         return {name: task.result() for name, task in tasks.items()}
 
-    async def ask(self, name: str, fetch: Fetch, url: str, base: str) -> Quote:
+    async def ask(self, name: str, base: str) -> Quote:
         try:
             async with asyncio.timeout(self.timeout):
-                return Quote(ProviderStatus.OK, await fetch(self.client, url, base))
+                return Quote(ProviderStatus.OK, await self.fetch(name, base))
         except (TimeoutError, httpx2.TimeoutException) as error:
             logger.warning("rates.provider_timeout", provider=name, error=type(error).__name__)
             return Quote(ProviderStatus.TIMEOUT)
         except (httpx2.HTTPError, ValueError) as error:
             logger.warning("rates.provider_error", provider=name, error=type(error).__name__)
             return Quote(ProviderStatus.ERROR)
+
+    # {% if cache %}
+    @cached("rates:{name}:{base}", ttl="1h", refresh="10m", shared=True)
+    # {% endif %}
+    async def fetch(self, name: str, base: str) -> dict[str, float]:
+        fetch, url = self.providers[name]
+        return await fetch(self.client, str(url).rstrip("/"), base)
 
 
 async def get_service(request: Request, client: HttpClientDep) -> RatesService:

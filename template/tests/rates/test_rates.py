@@ -21,14 +21,15 @@ ER_API = json.dumps({"result": "success", "base_code": "EUR", "rates": {"GBP": 0
 ER_API_UNKNOWN = json.dumps({"result": "error", "error-type": "unsupported-code"})
 
 
-async def get(path: str) -> Response:
-    """Ask a service that has just read its settings."""
+async def get(path: str, *, times: int = 1) -> Response:
+    """Ask a service that has just read its settings, and return its last answer."""
     app = create_app()
     # {% if auth %}
     act_as(app, "user")
     # {% endif %}
     async with connect(app) as client:
-        return await client.get(path)
+        answers = [await client.get(path) for _ in range(times)]
+    return answers[-1]
 
 
 @pytest.fixture
@@ -60,6 +61,23 @@ async def test_without_symbols_all_rates_are_returned(frankfurter: None) -> None
     assert response.json()["rates"] == {"GBP": 0.88, "USD": 1.16, "EUR": 1.0}
 
 
+# {% if cache %}
+async def test_a_provider_that_has_answered_is_not_asked_again(upstream: Upstream, frankfurter: None) -> None:
+    response = await get("/v1/rates/EUR", times=2)
+
+    assert response.json()["rates"]["GBP"] == 0.88
+    assert upstream.asked == ["/latest?base=EUR"]
+
+
+async def test_a_provider_that_has_failed_is_asked_again(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream.start("", status=HTTPStatus.NOT_IMPLEMENTED))
+
+    await get("/v1/rates/EUR", times=2)
+
+    assert upstream.asked == ["/latest?base=EUR"] * 2
+
+
+# {% endif %}
 async def test_the_providers_are_asked_at_the_same_time(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     both_asked = asyncio.Barrier(2)
     monkeypatch.setenv("RATES_FRANKFURTER_URL", await upstream.start(FRANKFURTER, barrier=both_asked))
