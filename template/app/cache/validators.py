@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.cache.cached import READING
+
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])  # whatever it takes and returns
 
-READING = {"GET", "HEAD"}
 KEPT: dict[Callable[..., Any], str] = {}  # by endpoint
 
 
