@@ -272,7 +272,7 @@ def test_the_suite_passes_on_postgresql(full: Path, postgresql: PostgreSQL) -> N
 
 @needs_redis
 def test_what_uses_redis_passes_on_a_real_one(full: Path, redis: RedisServer) -> None:
-    tests = ["tests/cache", "tests/items", "tests/rate_limit", "tests/rates", "tests/test_redis.py"]
+    tests = ["tests/cache", "tests/items", "tests/rate_limit", "tests/rates", "tests/redis"]
     for url in {redis.url, GIVEN.get("TEST_REDIS_URL", redis.url)}:
         tested = run(full, *SUITE, *tests, variables={"TEST_REDIS_URL": url})
 

@@ -4,15 +4,15 @@ Each tag has a generation, in which an entry is made. To invalidate a tag is to 
 writes afterwards, of what was true before, belongs to one that nobody reads any more.
 """
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from cachetools import TLRUCache
-from redis.asyncio import Redis
 
-from app.redis import RedisUnavailable, Server
+from app.redis import Connection, RedisUnavailable, Server
 
 TAG_SECONDS = 86_400  # a tag that is forgotten begins a generation when it is next asked for
 OVERHEAD = 300  # bytes of memory beside key and text of an entry
@@ -87,44 +87,34 @@ class RedisStore:
         server.on_return.append(self.catch_up)
 
     async def read(self, key: str, tags: Sequence[str]) -> Found:
-        *generations, entry = await self.server.ask(lambda redis: self.get(redis, *tags, key))
+        *generations, entry = await self.server.ask(lambda redis: redis.send("MGET", *tags, key))
         if unknown := [tag for tag, generation in zip(tags, generations, strict=True) if generation is None]:
             generations = await self.server.ask(lambda redis: self.begin(redis, unknown, tags))
         return Found(b".".join(filter(None, generations)), entry)
 
-    async def get(self, redis: Redis, *keys: str) -> list[bytes | None]:
-        values: Any = await redis.mget(keys)  # typed as if they could be decoded
-        return list(values)
-
-    async def begin(self, redis: Redis, unknown: Sequence[str], tags: Sequence[str]) -> list[bytes | None]:
+    async def begin(self, redis: Connection, unknown: Sequence[str], tags: Sequence[str]) -> list[bytes | None]:
         """Of several that begin a generation at the same time the first one counts."""
-        async with redis.pipeline(transaction=False) as pipeline:
-            for tag, generation in begin(unknown).items():
-                pipeline.set(tag, generation, ex=TAG_SECONDS, nx=True)
-            pipeline.mget(tags)
-            *_, generations = await pipeline.execute()
+        begun = [("SET", tag, generation, "EX", TAG_SECONDS, "NX") for tag, generation in begin(unknown).items()]
+        *_, generations = await redis.send_all([*begun, ("MGET", *tags)])
         return list(generations)
 
     async def write(self, key: str, entry: bytes, seconds: float) -> None:
-        await self.server.ask(lambda redis: redis.set(key, entry, px=int(seconds * 1000)))
+        await self.server.ask(lambda redis: redis.send("SET", key, entry, "PX", int(seconds * 1000)))
 
     async def renew(self, tags: Sequence[str]) -> None:
+        await asyncio.shield(self.send_or_miss(tags))  # to the end, even where the caller is broken off
+
+    async def send_or_miss(self, tags: Sequence[str]) -> None:
         try:
             await self.server.ask(lambda redis: self.send(redis, tags))
-        except RedisUnavailable:
+        except RedisUnavailable as error:
             self.missed.update(tags)
-        except BaseException as error:  # broken off, and nobody knows whether it has arrived
-            self.missed.update(tags)
-            self.server.lose(error)
-            raise
+            self.server.lose(error)  # a full one would be read from without catching up
 
-    async def send(self, redis: Redis, tags: Sequence[str]) -> None:
-        async with redis.pipeline(transaction=False) as pipeline:
-            for tag, generation in begin(tags).items():
-                pipeline.set(tag, generation, ex=TAG_SECONDS)
-            await pipeline.execute()
+    async def send(self, redis: Connection, tags: Sequence[str]) -> None:
+        await redis.send_all([("SET", tag, generation, "EX", TAG_SECONDS) for tag, generation in begin(tags).items()])
 
-    async def catch_up(self, redis: Redis) -> None:
+    async def catch_up(self, redis: Connection) -> None:
         while self.missed:
             tags, self.missed = self.missed, set()  # what is missed from here on is sent in another turn
             try:

@@ -1,16 +1,17 @@
 """The two stores: what they hold, what they do with what is not theirs, and without a server."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from fakeredis import FakeServer
 from pydantic import TypeAdapter
-from redis.asyncio import Redis
 
 from app.cache import cached
 from app.cache.loading import Cache, Recipe
 from app.cache.stores import Memory, RedisStore, Store
-from app.redis import Server
+from app.redis import Connection, RedisUnavailable, Server
+from tests.fixtures.redis import until_back
 
 TEXT = TypeAdapter(str)
 KEEP = Recipe("a", ["b"], seconds=300, fresh_seconds=300)
@@ -78,10 +79,11 @@ async def test_an_entry_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_in_redis_nothing_stays_without_end(redis_server: Server) -> None:
     await Cache(RedisStore(redis_server)).get(KEEP, TEXT, load("old"))
 
-    redis = redis_server.client
-    seconds = {key: await redis.ttl(key) for key in await redis.keys()}
+    redis = redis_server.connection
+    assert redis is not None
+    seconds = [await redis.send("TTL", key) for key in await redis.send("KEYS", "*")]
 
-    assert sorted(seconds.values()) == [300, 86_400]
+    assert sorted(seconds) == [300, 86_400]
 
 
 async def test_what_was_used_last_stays() -> None:
@@ -107,14 +109,14 @@ async def test_what_changes_twice_while_redis_returns_is_forgotten(redis_server:
     store.missed = {"b"}
     send = store.send
 
-    async def send_and_miss_more(redis: Redis, tags: Sequence[str]) -> None:
+    async def send_and_miss_more(redis: Connection, tags: Sequence[str]) -> None:
         store.send = send  # type: ignore[method-assign]  # the first time alone
         await send(redis, tags)
         store.missed.add("b")
 
     store.send = send_and_miss_more  # type: ignore[method-assign]  # a change, while the answer is awaited
     before = (await store.read("a", ["b"])).generation
-    await store.catch_up(redis_server.client)
+    await redis_server.ask(store.catch_up)
 
     assert store.missed == set()
     assert (await store.read("a", ["b"])).generation != before
@@ -147,9 +149,40 @@ async def test_what_changes_while_redis_is_gone_is_forgotten_when_it_returns(
     fake_redis.connected = False
     await cache.invalidate(["b"])
     fake_redis.connected = True
-    assert redis_server.healing is not None
-    await redis_server.healing
+    await until_back(redis_server)
 
+    assert await cache.get(KEEP, TEXT, load("new")) == "new"
+
+
+async def test_what_a_server_refuses_to_forget_is_not_read_again(redis_server: Server) -> None:
+    store = RedisStore(redis_server)
+    cache = Cache(store)
+    await cache.get(KEEP, TEXT, load("old"))
+    send = store.send
+
+    async def refuse(redis: Connection, tags: Sequence[str]) -> None:
+        await redis.send("INCR", cache.tag("b"))  # refused, for it is no number
+
+    store.send = refuse  # type: ignore[method-assign]  # a full server takes nothing, and goes on being read
+    await cache.invalidate(["b"])
+    with pytest.raises(RedisUnavailable):
+        await store.read("a", [])
+    store.send = send  # type: ignore[method-assign]  # there is room again
+    await until_back(redis_server)
+
+    assert await cache.get(KEEP, TEXT, load("new")) == "new"
+
+
+async def test_who_is_broken_off_has_forgotten_all_the_same(redis_server: Server) -> None:
+    cache = Cache(RedisStore(redis_server))
+    await cache.get(KEEP, TEXT, load("old"))
+
+    forgetting = asyncio.create_task(cache.invalidate(["b"]))
+    await asyncio.sleep(0)
+    forgetting.cancel()
+    await asyncio.wait([forgetting])
+
+    assert forgetting.cancelled()
     assert await cache.get(KEEP, TEXT, load("new")) == "new"
 
 

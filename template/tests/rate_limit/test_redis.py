@@ -8,10 +8,11 @@ from fakeredis import FakeServer
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
-from app import redis
 from app.main import create_app
 from app.rate_limit.policies import Policy, Rate
 from app.rate_limit.shared import RedisCounters
+from app.redis import Server
+from app.redis.connection import connect as connect_to
 from app.settings import project
 from tests.fixtures.http import connect
 from tests.fixtures.logs import Logged
@@ -40,8 +41,8 @@ async def test_two_processes_count_together(app: FastAPI, client: AsyncClient) -
 async def test_a_server_that_has_lost_its_scripts_gets_them_again(client: AsyncClient, redis_url: str) -> None:
     await ask(client, 2)
 
-    async with redis.connect(redis_url) as server:
-        await server.script_flush()
+    async with connect_to(redis_url) as redis:
+        await redis.send("SCRIPT", "FLUSH")
 
     assert await ask(client, 2) == [OK, REFUSED]
 
@@ -49,9 +50,9 @@ async def test_a_server_that_has_lost_its_scripts_gets_them_again(client: AsyncC
 async def test_a_bucket_is_one_key_that_goes_by_itself(client: AsyncClient, redis_url: str) -> None:
     await ask(client, 1)
 
-    async with redis.connect(redis_url) as server:
-        (key,) = await server.keys()
-        seconds = await server.ttl(key)
+    async with connect_to(redis_url) as redis:
+        (key,) = await redis.send("KEYS", "*")
+        seconds = await redis.send("TTL", key)
 
     assert key == f"{project().name}:rate_limit:default:address:127.0.0.1".encode()
     assert 110 <= seconds <= 120
@@ -59,13 +60,13 @@ async def test_a_bucket_is_one_key_that_goes_by_itself(client: AsyncClient, redi
 
 async def test_the_last_window_counts_as_it_does_in_memory(redis_url: str) -> None:
     policy = Policy("tests", Rate(10, "day"))
-    async with redis.Server(redis_url, "tests") as server:
+    async with Server(redis_url, "tests") as server:
         shared = RedisCounters(server)
         first = await shared.count(policy, "a")
         assert first is not None
         key, before = f"{shared.prefix}tests:a", first.window - 1
-        await server.ask(lambda client: client.hset(key, "window", str(before)))
-        await server.ask(lambda client: client.hset(key, "current", "20"))
+        await server.ask(lambda redis: redis.send("HSET", key, "window", before))
+        await server.ask(lambda redis: redis.send("HSET", key, "current", 20))
         await shared.count(policy, "b", instead_of=first._replace(window=before))
         last = await shared.count(policy, "a")
 
@@ -106,7 +107,7 @@ async def test_without_redis_everybody_is_let_in(gone: str, monkeypatch: pytest.
 async def test_limits_hold_again_when_redis_is_back(
     app: FastAPI, fake_redis: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis, "PAUSE", 0.01)
+    monkeypatch.setattr("app.redis.server.PAUSE", 0.01)
     async with connect(app) as client:
         fake_redis.connected = False
         without = await ask(client, 5)

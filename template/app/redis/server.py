@@ -1,0 +1,101 @@
+"""A server that may be slow, silent or gone."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from types import TracebackType
+from typing import Self, TypeVar
+
+from redis.exceptions import ResponseError
+from structlog.stdlib import get_logger
+
+from app.health import State
+from app.redis.connection import FAILURES, Connection, connect
+
+logger = get_logger()
+
+T = TypeVar("T")
+
+PAUSE = 1.0  # seconds from one look for a server that is gone to the next
+QUIET = 60.0  # seconds between two lines of the log about it
+FAILING = 5.0  # seconds for which a failure counts
+
+
+class RedisUnavailable(Exception):
+    """It is gone, or has not answered in time."""
+
+
+class Server:
+    """A server that is asked with patience, and not at all from its first failure until it answers again."""
+
+    def __init__(self, url: str, feature: str) -> None:
+        self.url = url
+        self.feature = feature
+        self.connection: Connection | None = None
+        self.on_return: list[Callable[[Connection], Awaitable[object]]] = []
+        self.failed_at = self.logged_at = float("-inf")
+        self.looked = asyncio.Event()
+
+    async def ask(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+        """Return what the call returns; raise `RedisUnavailable` at once while the server is gone."""
+        if self.connection is None:
+            raise RedisUnavailable
+        try:
+            return await call(self.connection)
+        except ResponseError as error:  # of a server that is there: it is full, or may only be read
+            self.note(error)
+            raise RedisUnavailable from error
+        except FAILURES as error:
+            raise RedisUnavailable from error
+
+    def note(self, error: BaseException) -> None:
+        self.failed_at = monotonic()
+        if self.failed_at - self.logged_at > QUIET:
+            self.logged_at = self.failed_at
+            logger.warning("redis.gone", feature=self.feature, error=type(error).__name__)
+
+    def lose(self, error: BaseException) -> None:
+        """Ask nothing more until the server has caught up."""
+        if self.connection is not None:
+            self.connection.end(error)
+
+    async def keep_connected(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            looked_at = loop.time()
+            try:
+                async with connect(self.url) as connection:
+                    await connection.send("PING")
+                    for catch_up in self.on_return:
+                        await catch_up(connection)
+                    self.connection = connection
+                    self.looked.set()
+                    if error := await asyncio.shield(connection.lost):
+                        self.note(error)
+            except FAILURES as error:
+                self.note(error)
+            except Exception:  # nobody would look for the server any more
+                logger.exception("redis.keeping_failed", feature=self.feature)
+            finally:
+                self.connection = None
+                self.looked.set()
+            await asyncio.sleep(looked_at + PAUSE - loop.time())
+
+    async def check(self) -> State:
+        """For the readiness of the service, which goes on without Redis."""
+        try:
+            await self.ask(lambda redis: redis.send("PING"))
+        except RedisUnavailable:
+            return State.DEGRADED
+        return State.DEGRADED if monotonic() - self.failed_at < FAILING else State.OK
+
+    async def __aenter__(self) -> Self:
+        self.keeping = asyncio.create_task(self.keep_connected())
+        await self.looked.wait()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.keeping.cancel()
+        await asyncio.wait([self.keeping])

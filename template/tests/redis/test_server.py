@@ -1,0 +1,154 @@
+"""A Redis that is slow, silent or gone: nobody waits long for it, and then nobody waits."""
+
+import asyncio
+from time import monotonic
+
+import pytest
+from fakeredis import FakeServer
+
+from app.health import State
+from app.redis import Connection, RedisUnavailable, Server
+from tests.fixtures.logs import Logged
+from tests.fixtures.redis import until_back
+from tests.redis.conftest import Echo
+
+
+async def ping(redis: Connection) -> object:
+    return await redis.send("PING")
+
+
+async def refused(redis: Connection) -> None:
+    await redis.send_all([("SET", "a", "text"), ("INCR", "a")])
+
+
+async def test_it_answers(redis_server: Server) -> None:
+    await redis_server.ask(lambda redis: redis.send("SET", "a", "b"))
+
+    assert await redis_server.ask(lambda redis: redis.send("GET", "a")) == b"b"
+
+
+async def test_a_silent_server_is_waited_for_once_and_not_long(echo_server: Server, echo: Echo) -> None:
+    echo.speaks.clear()
+    started = monotonic()
+    with pytest.raises(RedisUnavailable):
+        await echo_server.ask(ping)
+    waited = monotonic()
+    with pytest.raises(RedisUnavailable):
+        await echo_server.ask(ping)
+
+    assert 0.03 < waited - started < 1
+    assert monotonic() - waited < 0.02
+
+
+async def test_a_server_that_takes_connections_and_says_nothing_is_gone(
+    echo_url: str, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.redis.connection.CONNECT_SECONDS", 0.05)
+    echo.speaks.clear()
+
+    async with Server(echo_url, "tests") as server:
+        started = monotonic()
+        with pytest.raises(RedisUnavailable):
+            await server.ask(ping)
+
+        assert monotonic() - started < 0.02
+        assert await server.check() is State.DEGRADED
+
+
+async def test_a_server_that_is_there_and_refuses_is_asked_again(redis_server: Server, fake_redis: FakeServer) -> None:
+    with pytest.raises(RedisUnavailable):
+        await redis_server.ask(refused)
+
+    assert await redis_server.ask(ping)
+    assert await redis_server.check() is State.DEGRADED
+
+
+async def test_it_is_found_again(redis_server: Server, fake_redis: FakeServer) -> None:
+    fake_redis.connected = False
+    with pytest.raises(RedisUnavailable):
+        await redis_server.ask(ping)
+
+    fake_redis.connected = True
+    await until_back(redis_server)
+
+    assert await redis_server.ask(ping)
+
+
+async def test_who_hangs_up_while_nobody_asks_is_found_again_without_a_word(
+    echo_server: Server, echo: Echo, logged: Logged
+) -> None:
+    echo.hang_up()
+    await asyncio.sleep(0.01)  # until that has arrived
+    await until_back(echo_server)
+
+    assert await echo_server.ask(ping)
+    assert await echo_server.check() is State.OK
+    assert "redis.gone" not in {line["event"] for line in logged()}
+
+
+async def test_it_is_not_asked_before_it_has_caught_up(echo_server: Server, echo: Echo) -> None:
+    may_end = asyncio.Event()
+
+    async def catch_up(_: Connection) -> None:
+        await may_end.wait()
+
+    echo_server.on_return.append(catch_up)
+    echo_server.lose(OSError())
+    await asyncio.sleep(0.1)
+    with pytest.raises(RedisUnavailable):
+        await echo_server.ask(ping)
+    may_end.set()
+    await until_back(echo_server)
+
+    assert await echo_server.ask(ping)
+
+
+async def test_a_mistake_while_it_catches_up_is_logged_and_not_the_end(redis_server: Server, logged: Logged) -> None:
+    async def catch_up(_: Connection) -> None:
+        redis_server.on_return.clear()
+        raise LookupError
+
+    redis_server.on_return.append(catch_up)
+    redis_server.lose(OSError())
+    await until_back(redis_server)
+
+    assert await redis_server.ask(ping)
+    assert "redis.keeping_failed" in {line["event"] for line in logged()}
+
+
+async def test_it_is_looked_for_with_a_pause(echo_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    async def catch_up(_: Connection) -> None:
+        looks.append(monotonic())
+        raise OSError
+
+    monkeypatch.setattr("app.redis.server.PAUSE", 0.05)
+    server = Server(echo_url, "tests")
+    server.on_return.append(catch_up)
+    async with server:
+        await asyncio.sleep(0.2)
+
+    assert 2 <= len(looks) <= 5
+
+
+async def test_the_log_tells_of_it_once_a_minute(
+    redis_server: Server, fake_redis: FakeServer, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("app.redis.server.monotonic", lambda: now)
+    redis_server.note(OSError())
+    redis_server.note(OSError())
+    now = 1061.0
+    redis_server.note(OSError())
+
+    lines = [line for line in logged() if line["event"] == "redis.gone"]
+    assert [(line["level"], line["feature"], line["error"]) for line in lines] == [("warning", "tests", "OSError")] * 2
+
+
+async def test_the_service_is_ready_without_it(redis_server: Server, fake_redis: FakeServer) -> None:
+    well = await redis_server.check()
+    fake_redis.connected = False
+    gone = await redis_server.check()
+
+    assert (well, gone) == (State.OK, State.DEGRADED)
