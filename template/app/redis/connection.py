@@ -13,7 +13,7 @@ from redis.asyncio import Connection as Transport
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 PATIENCE = 0.08  # seconds; with it an answer is less than 100 ms late
 LOOKS = 8  # at the answer, within that time
@@ -45,12 +45,11 @@ class Connection:
         self.waiting: deque[tuple[asyncio.Future[Any], int]] = deque()  # and after how many looks they have asked
         self.looks = 0
         self.timer: asyncio.TimerHandle | None = None
-        self.lost: asyncio.Future[BaseException | None] = self.loop.create_future()
-        """Why it has ended; `None` where nobody was waiting for an answer."""
+        self.lost = asyncio.Event()
 
     def send(self, *command: bytes | str | int) -> asyncio.Future[Any]:  # as Redis has it
         """Return what will be the answer. Whoever stops waiting for it leaves the others theirs."""
-        if self.lost.done():
+        if self.lost.is_set():
             raise ConnectionError
         self.outgoing += self.transport.pack_command(*command)
         self.is_outgoing.set()
@@ -96,9 +95,9 @@ class Connection:
                 self.timer = self.loop.call_later(PATIENCE / LOOKS, self.look)
 
     def end(self, error: BaseException) -> None:
-        if self.lost.done():
+        if self.lost.is_set():
             return
-        self.lost.set_result(error if self.waiting else None)
+        self.lost.set()
         for answer, _ in self.waiting:
             if not answer.done():
                 answer.set_exception(error)
@@ -115,7 +114,7 @@ async def connect(url: str) -> AsyncGenerator[Connection]:
     transport = make(url)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            await transport.connect()  # type: ignore[no-untyped-call]  # nor there
+            await transport.connect()  # type: ignore[no-untyped-call]  # redis-py has no type there
         connection = Connection(transport)
         tasks = [asyncio.create_task(connection.read()), asyncio.create_task(connection.write())]
         for task in tasks:

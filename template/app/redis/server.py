@@ -6,7 +6,6 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, TypeVar
 
-from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
 from app.health import State
@@ -38,14 +37,12 @@ class Server:
 
     async def ask(self, call: Callable[[Connection], Awaitable[T]]) -> T:
         """Return what the call returns; raise `RedisUnavailable` at once while the server is gone."""
-        if self.connection is None:
-            raise RedisUnavailable
         try:
+            if self.connection is None:
+                raise ConnectionError
             return await call(self.connection)
-        except ResponseError as error:  # of a server that is there: it is full, or may only be read
+        except FAILURES as error:  # or it is there, but full, or may only be read
             self.note(error)
-            raise RedisUnavailable from error
-        except FAILURES as error:
             raise RedisUnavailable from error
 
     def note(self, error: BaseException) -> None:
@@ -70,8 +67,7 @@ class Server:
                         await catch_up(connection)
                     self.connection = connection
                     self.looked.set()
-                    if error := await asyncio.shield(connection.lost):
-                        self.note(error)
+                    await connection.lost.wait()
             except FAILURES as error:
                 self.note(error)
             except Exception:  # nobody would look for the server any more
