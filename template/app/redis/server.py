@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 from typing import Self, TypeVar
@@ -79,10 +80,8 @@ class Server:
 
     async def check(self) -> State:
         """For the readiness of the service, which goes on without Redis."""
-        try:
+        with suppress(RedisUnavailable):
             await self.ask(lambda redis: redis.send("PING"))
-        except RedisUnavailable:
-            return State.DEGRADED
         return State.DEGRADED if monotonic() - self.failed_at < FAILING else State.OK
 
     async def __aenter__(self) -> Self:

@@ -154,36 +154,55 @@ async def test_what_changes_while_redis_is_gone_is_forgotten_when_it_returns(
     assert await cache.get(KEEP, TEXT, load("new")) == "new"
 
 
-async def test_what_a_server_refuses_to_forget_is_not_read_again(redis_server: Server) -> None:
+@pytest.fixture
+def full_store(redis_server: Server) -> RedisStore:
+    """Of a server that goes on being read from, and refuses once to begin another generation."""
     store = RedisStore(redis_server)
-    cache = Cache(store)
-    await cache.get(KEEP, TEXT, load("old"))
     send = store.send
 
     async def refuse(redis: Connection, tags: Sequence[str]) -> None:
-        await redis.send("INCR", cache.tag("b"))  # refused, for it is no number
+        store.send = send  # type: ignore[method-assign]  # the first time alone
+        await redis.send_all([("SET", "full", "no number"), ("INCR", "full")])
 
-    store.send = refuse  # type: ignore[method-assign]  # a full server takes nothing, and goes on being read
+    store.send = refuse  # type: ignore[method-assign]  # no server of the tests can be full
+    return store
+
+
+async def test_what_a_full_server_refuses_to_forget_is_not_read_before_it_has(
+    redis_server: Server, full_store: RedisStore
+) -> None:
+    cache = Cache(full_store)
+    await cache.get(KEEP, TEXT, load("old"))
+
     await cache.invalidate(["b"])
     with pytest.raises(RedisUnavailable):
-        await store.read("a", [])
-    store.send = send  # type: ignore[method-assign]  # there is room again
+        await full_store.read("a", [])
     await until_back(redis_server)
 
     assert await cache.get(KEEP, TEXT, load("new")) == "new"
 
 
-async def test_who_is_broken_off_has_forgotten_all_the_same(redis_server: Server) -> None:
-    cache = Cache(RedisStore(redis_server))
+async def test_what_it_refuses_somebody_who_is_broken_off_as_well(redis_server: Server, full_store: RedisStore) -> None:
+    cache = Cache(full_store)
     await cache.get(KEEP, TEXT, load("old"))
 
     forgetting = asyncio.create_task(cache.invalidate(["b"]))
     await asyncio.sleep(0)
     forgetting.cancel()
-    await asyncio.wait([forgetting])
+    await asyncio.sleep(0.02)  # until it is refused
+    await until_back(redis_server)
 
     assert forgetting.cancelled()
     assert await cache.get(KEEP, TEXT, load("new")) == "new"
+
+
+async def test_what_cannot_be_caught_up_with_is_tried_again(redis_server: Server, full_store: RedisStore) -> None:
+    full_store.missed = {"b"}
+
+    with pytest.raises(RedisUnavailable):
+        await redis_server.ask(full_store.catch_up)
+
+    assert full_store.missed == {"b"}
 
 
 @pytest.mark.parametrize("ttl", ["", "5", "m", "0s", "-1s", "1.5h", "5m "])

@@ -15,12 +15,14 @@ class Echo:
     def __init__(self) -> None:
         self.speaks = asyncio.Event()
         self.speaks.set()
+        self.delay = 0.0
         self.writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
         commands = Reader()
         while data := await reader.read(2**16):
+            await asyncio.sleep(self.delay)
             await self.speaks.wait()
             commands.feed(data)
             while command := commands.gets():
@@ -51,3 +53,8 @@ async def echo_server(echo_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGe
     monkeypatch.setattr("app.redis.server.PAUSE", 0.01)
     async with Server(echo_url, "tests") as server:
         yield server
+
+
+async def ask(server: Server, text: str) -> object:
+    async with asyncio.timeout(5):
+        return await server.ask(lambda redis: redis.send("ECHO", text))

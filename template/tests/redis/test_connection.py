@@ -7,11 +7,7 @@ import pytest
 
 from app.redis import Connection, RedisUnavailable, Server
 from tests.fixtures.redis import until_back
-from tests.redis.conftest import Echo
-
-
-async def ask(server: Server, text: str) -> object:
-    return await server.ask(lambda redis: redis.send("ECHO", text))
+from tests.redis.conftest import Echo, ask
 
 
 async def test_of_many_at_once_everybody_has_their_own_answer(redis_server: Server) -> None:
@@ -44,6 +40,14 @@ async def test_an_answer_that_is_late_is_given_to_nobody(echo_server: Server, ec
     await until_back(echo_server)
 
     assert await ask(echo_server, "new") == b"new"
+
+
+async def test_patience_begins_with_the_question(echo_server: Server, echo: Echo) -> None:
+    echo.delay = 0.02
+
+    answers = [await ask(echo_server, text) for text in "abcdefgh"]
+
+    assert answers == [b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h"]
 
 
 async def test_a_refusal_is_for_the_one_who_is_refused(redis_server: Server) -> None:
@@ -110,11 +114,12 @@ async def test_a_process_that_stands_still_does_not_take_that_for_silence(redis_
     assert await asking == b"a"
 
 
-async def test_who_still_waits_when_the_service_ends_is_told(echo_url: str, echo: Echo) -> None:
+async def test_who_still_waits_when_the_service_ends_is_told_at_once(echo_url: str, echo: Echo) -> None:
     async with Server(echo_url, "tests") as server:
         echo.speaks.clear()
         asking = asyncio.create_task(ask(server, "a"))
         await asyncio.sleep(0)
 
+    assert asking.done()
     with pytest.raises(RedisUnavailable):
         await asking

@@ -10,11 +10,7 @@ from app.health import State
 from app.redis import Connection, RedisUnavailable, Server
 from tests.fixtures.logs import Logged
 from tests.fixtures.redis import until_back
-from tests.redis.conftest import Echo
-
-
-async def ping(redis: Connection) -> object:
-    return await redis.send("PING")
+from tests.redis.conftest import Echo, ask
 
 
 async def refused(redis: Connection) -> None:
@@ -31,27 +27,29 @@ async def test_a_silent_server_is_waited_for_once_and_not_long(echo_server: Serv
     echo.speaks.clear()
     started = monotonic()
     with pytest.raises(RedisUnavailable):
-        await echo_server.ask(ping)
+        await ask(echo_server, "a")
     waited = monotonic()
     with pytest.raises(RedisUnavailable):
-        await echo_server.ask(ping)
+        await ask(echo_server, "a")
 
     assert 0.03 < waited - started < 1
     assert monotonic() - waited < 0.02
 
 
 async def test_a_server_that_takes_connections_and_says_nothing_is_gone(
-    echo_url: str, echo: Echo, monkeypatch: pytest.MonkeyPatch
+    echo_url: str, echo: Echo, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     monkeypatch.setattr("app.redis.connection.CONNECT_SECONDS", 0.05)
     echo.speaks.clear()
 
-    async with Server(echo_url, "tests") as server:
+    async with asyncio.timeout(5), Server(echo_url, "tests") as server:
+        events = [line["event"] for line in logged()]
         started = monotonic()
         with pytest.raises(RedisUnavailable):
-            await server.ask(ping)
+            await ask(server, "a")
 
         assert monotonic() - started < 0.02
+        assert events == ["redis.gone"]
         assert await server.check() is State.DEGRADED
 
 
@@ -59,19 +57,19 @@ async def test_a_server_that_is_there_and_refuses_is_asked_again(redis_server: S
     with pytest.raises(RedisUnavailable):
         await redis_server.ask(refused)
 
-    assert await redis_server.ask(ping)
+    assert await ask(redis_server, "a")
     assert await redis_server.check() is State.DEGRADED
 
 
 async def test_it_is_found_again(redis_server: Server, fake_redis: FakeServer) -> None:
     fake_redis.connected = False
     with pytest.raises(RedisUnavailable):
-        await redis_server.ask(ping)
+        await ask(redis_server, "a")
 
     fake_redis.connected = True
     await until_back(redis_server)
 
-    assert await redis_server.ask(ping)
+    assert await ask(redis_server, "a")
 
 
 async def test_who_hangs_up_while_nobody_asks_is_found_again_without_a_word(
@@ -81,7 +79,7 @@ async def test_who_hangs_up_while_nobody_asks_is_found_again_without_a_word(
     await asyncio.sleep(0.01)  # until that has arrived
     await until_back(echo_server)
 
-    assert await echo_server.ask(ping)
+    assert await ask(echo_server, "a")
     assert await echo_server.check() is State.OK
     assert "redis.gone" not in {line["event"] for line in logged()}
 
@@ -96,11 +94,11 @@ async def test_it_is_not_asked_before_it_has_caught_up(echo_server: Server, echo
     echo_server.lose(OSError())
     await asyncio.sleep(0.1)
     with pytest.raises(RedisUnavailable):
-        await echo_server.ask(ping)
+        await ask(echo_server, "a")
     may_end.set()
     await until_back(echo_server)
 
-    assert await echo_server.ask(ping)
+    assert await ask(echo_server, "a")
 
 
 async def test_a_mistake_while_it_catches_up_is_logged_and_not_the_end(redis_server: Server, logged: Logged) -> None:
@@ -112,7 +110,7 @@ async def test_a_mistake_while_it_catches_up_is_logged_and_not_the_end(redis_ser
     redis_server.lose(OSError())
     await until_back(redis_server)
 
-    assert await redis_server.ask(ping)
+    assert await ask(redis_server, "a")
     assert "redis.keeping_failed" in {line["event"] for line in logged()}
 
 
