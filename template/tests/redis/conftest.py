@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
 import pytest
 from hiredis import Reader
@@ -21,12 +22,13 @@ class Echo:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
         commands = Reader()
-        while data := await reader.read(2**16):
-            await asyncio.sleep(self.delay)
-            await self.speaks.wait()
-            commands.feed(data)
-            while command := commands.gets():
-                writer.write(b"$%d\r\n%b\r\n" % (len(command[-1]), command[-1]))
+        with suppress(ConnectionError):  # whoever ends a connection does not wait for the answers
+            while data := await reader.read(2**16):
+                await asyncio.sleep(self.delay)
+                await self.speaks.wait()
+                commands.feed(data)
+                while command := commands.gets():
+                    writer.write(b"$%d\r\n%b\r\n" % (len(command[-1]), command[-1]))
 
     def hang_up(self) -> None:
         for writer in self.writers:

@@ -75,8 +75,11 @@ async def test_it_is_found_again(redis_server: Server, fake_redis: FakeServer) -
 async def test_who_hangs_up_while_nobody_asks_is_found_again_without_a_word(
     echo_server: Server, echo: Echo, logged: Logged
 ) -> None:
+    before = echo_server.connection
+    assert before is not None
+
     echo.hang_up()
-    await asyncio.sleep(0.01)  # until that has arrived
+    await before.lost.wait()
     await until_back(echo_server)
 
     assert await ask(echo_server, "a")
