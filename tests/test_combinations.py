@@ -14,7 +14,7 @@ import yaml
 from tests.combinations import ALL, FEATURES, VARIANTS, Answers, absent_words, identify
 from tests.conftest import Render, Suite
 
-pytestmark = pytest.mark.parametrize("answers", [*ALL, *VARIANTS], ids=identify)
+pytestmark = pytest.mark.parametrize("answers", [*reversed(ALL), *VARIANTS], ids=identify)
 
 PARSERS: dict[str, Callable[[str], object]] = {
     ".json": json.loads,
@@ -29,6 +29,7 @@ ORDINARY = {
         "Dockerfile",
         "app/auth/roles.py",
         "app/database/models.py",
+        "app/database/readiness.py",
         "app/http/client.py",
         "app/http/middleware.py",
         "app/openapi.py",
@@ -37,6 +38,27 @@ ORDINARY = {
         "docs/versions.md",
         "tests/auth/test_sessions.py",
         "tests/http/test_headers.py",
+    },
+    "redis": {
+        ".env.example",
+        "app/tasks/configuration.py",
+        "app/tasks/settings.py",
+        "app/tasks/transport.py",
+        "docs/tasks.md",
+        "pyproject.toml",
+        "tests/tasks/test_settings.py",
+    },
+    "tasks": {
+        "app/rates/service.py",
+        "app/redis/connection.py",
+        "docs/README.md",
+        "docs/concurrency.md",
+        "docs/http.md",
+        "docs/logs.md",
+        "pyproject.toml",
+        "scripts/upgrade_notes.py",
+        "tests/database/test_session.py",
+        "tests/test_context.py",
     },
     "items": {
         "app/auth/sessions/service.py",

@@ -19,20 +19,20 @@ from tests.conftest import Commit, Render, Suite
 
 
 class Break(Protocol):
-    def __call__(self, file: str, edit: Callable[[str], str], answers: Answers = FULL) -> str: ...
+    def __call__(self, file: str, edit: Callable[[str], str], answers: Answers = FULL, *, test: str = "") -> str: ...
 
 
 @pytest.fixture
 def broken(render: Render, suite: Suite, tmp_path: Path) -> Break:
-    """Change one file of a service, and return what its suite then prints."""
+    """Change one file of a service, and return what its suite then prints, or the tests of one name."""
 
-    def change(file: str, edit: Callable[[str], str], answers: Answers = FULL) -> str:
+    def change(file: str, edit: Callable[[str], str], answers: Answers = FULL, *, test: str = "") -> str:
         service = tmp_path / "service"
         shutil.copytree(render(answers), service, ignore=shutil.ignore_patterns("__pycache__"))
         text = (service / file).read_text("utf-8")
         assert edit(text) != text
         (service / file).write_text(edit(text), "utf-8")
-        code, output = suite(service)
+        code, output = suite(service, "-k", test)
         assert code != 0, output
         return output
 
@@ -46,8 +46,11 @@ BEHAVIOUR = {
     "health": "test_a_living_process_says_so",
     "http": "test_an_answer_comes_through",
     "auth": "test_a_login_gives_both_tokens",
+    "cache": "test_what_is_known_is_not_looked_for_again",
     "database": "test_it_is_stored_before_the_answer_leaves",
     "items": "test_a_created_item_is_where_its_location_says",
+    "tasks": "test_what_becomes_of_it_is_there_to_see",
+    "rate_limit": "test_a_limit_is_not_passed",
     "rates": "test_the_first_provider_wins_and_the_second_adds",
 }
 
@@ -66,10 +69,10 @@ def test_a_feature_that_is_not_attached_fails_a_test_of_behaviour(broken: Break,
 
     # the smallest, for others may not even start without one of the core
     smallest = min(filter(lists, ALL), key=lambda answers: sum(map(bool, answers.values())))
-    output = broken("app/features.py", unplug, smallest)
+    test = BEHAVIOUR.get(feature, "")  # else all of them
+    output = broken("app/features.py", unplug, smallest, test=test)
 
-    assert "\nFAILED tests/" in output
-    assert BEHAVIOUR.get(feature, "") in output
+    assert re.search(rf"^FAILED tests/\S+::{test}", output, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,9 @@ def test_middleware_that_is_not_attached_fails_a_test_of_behaviour(
 ) -> None:
     call = re.compile(rf"^    app\.add_middleware\(\s*{middleware}\b.*?\)\n(?=    \S)", re.DOTALL | re.MULTILINE)
 
-    assert f"::{behaviour}" in broken("app/main.py", lambda text: call.sub("", text), BARE)
+    output = broken("app/main.py", lambda text: call.sub("", text), BARE, test=behaviour)
+
+    assert re.search(rf"^FAILED tests/\S+::{behaviour}", output, re.MULTILINE)
 
 
 def test_a_dependency_that_is_not_declared_cannot_be_imported(broken: Break) -> None:
@@ -179,10 +184,11 @@ def collected(*arguments: str) -> set[str]:
 
 
 def test_shards_share_all_tests_and_no_test_twice() -> None:
+    everything = collected()
     shards = [collected("--shard", f"{number}/3") for number in (1, 2, 3)]
 
-    assert set.union(*shards) == collected()
-    assert sum(len(shard) for shard in shards) == len(collected())
+    assert set.union(*shards) == everything
+    assert sum(len(shard) for shard in shards) == len(everything)
 
 
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "2", "a/b", ""])

@@ -135,12 +135,18 @@ def live_in(service: Path, *, like: Path | None = None) -> None:
         (service / DELETED).unlink(missing_ok=True)
 
 
+def pack(folder: Path) -> None:
+    """Have git keep everything in one file, for the folder is copied and cloned again and again."""
+    subprocess.run(["git", "gc", "--quiet"], cwd=folder, check=True)
+
+
 @pytest.fixture(scope="session")
 def original(template: Path, tmp_path_factory: pytest.TempPathFactory, commit: Commit) -> Render:
     """Render and commit a service once for all tests, from a template that stays as it is."""
     release = tmp_path_factory.mktemp("release") / "copier-fastapi"
     shutil.copytree(template, release)
     commit(release, tag="1.0.0")
+    pack(release)
     services: dict[str, Path] = {}
 
     def once(answers: Answers) -> Path:
@@ -149,6 +155,7 @@ def original(template: Path, tmp_path_factory: pytest.TempPathFactory, commit: C
             services[name] = tmp_path_factory.mktemp("original") / "service"
             run_copy(str(release), services[name], data=dict(answers), defaults=True, unsafe=True, quiet=True)
             commit(services[name])
+            pack(services[name])
         return services[name]
 
     return once

@@ -1,6 +1,7 @@
 """Whether the database answers, and whether its tables are those of this code."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -41,18 +42,29 @@ def history(folder: Path) -> tuple[set[str], set[str]]:
     known: set[str] = set()
     followed: set[str] = set()
     for file in folder.glob("*.py"):
-        for node in ast.parse(file.read_text("utf-8")).body:
-            match node:
-                case (
-                    ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-                    | ast.Assign(targets=[ast.Name(id=name)], value=value)
-                ):
-                    if name == "revision":
-                        known.add(ast.literal_eval(value))
-                    elif name in {"down_revision", "depends_on"}:
-                        before = ast.literal_eval(value) or ()
-                        followed.update([before] if isinstance(before, str) else before)
+        found, before = links(file.read_text("utf-8"))
+        known |= found
+        followed |= before
     return known, known - followed
+
+
+@cache
+def links(migration: str) -> tuple[set[str], set[str]]:
+    """Return the revision of a migration, and those that it follows."""
+    found: set[str] = set()
+    followed: set[str] = set()
+    for node in ast.parse(migration).body:
+        match node:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+                | ast.Assign(targets=[ast.Name(id=name)], value=value)
+            ):
+                if name == "revision":
+                    found.add(ast.literal_eval(value))
+                elif name in {"down_revision", "depends_on"}:
+                    before = ast.literal_eval(value) or ()
+                    followed.update([before] if isinstance(before, str) else before)
+    return found, followed
 
 
 def revisions(connection: Connection) -> set[str]:
