@@ -1,12 +1,16 @@
 """What belongs to one request: its id, who is calling, and what to do once it has ended."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from structlog.stdlib import get_logger
 
 logger = get_logger()
+
+READING = frozenset({"GET", "HEAD"})  # methods
 
 Callback = Callable[[], Awaitable[object]]
 Introduction = Callable[[str], Awaitable[object]]
@@ -17,11 +21,14 @@ class RequestContext:
     """State of one request; `status` is `None` until the response has started.
 
     `principal_id` is an identifier, and neither name nor address: every line of the log has it. An answer may depend on
-    it, and on `permissions`.
+    it, and on `permissions`. `opened` is what the lifespans of the application hold open; `reads` says that nothing has
+    been changed, nor is to be.
     """
 
     request_id: str
     trace_id: str | None = None
+    opened: Mapping[str, Any] = field(default_factory=dict)  # each feature adds what it likes
+    reads: bool = False
     principal_id: str | None = None
     permissions: frozenset[str] = frozenset()
     status: int | None = None
@@ -37,14 +44,24 @@ class RequestContext:
             await introduce(principal_id)
 
     async def settle(self, *, committed: bool) -> None:
-        """Run the callbacks of this outcome in order and drop the others; one that fails is logged, nothing more."""
+        """Run the callbacks of this outcome in order and drop the others; one that fails is logged, nothing more.
+
+        They run to the end, also where whoever waits for them is cancelled: the outcome stands.
+        """
         callbacks, others = (self.on_commit, self.on_rollback) if committed else (self.on_rollback, self.on_commit)
         others.clear()
         while callbacks:
-            try:
-                await callbacks.pop(0)()
-            except Exception:  # the outcome stands, and the callbacks after this one must still run
-                logger.exception("context.callback_failed", committed=committed)
+            due = callbacks[:]
+            callbacks.clear()
+            await asyncio.shield(run(due, committed=committed))
+
+
+async def run(callbacks: Sequence[Callback], *, committed: bool) -> None:
+    for callback in callbacks:
+        try:
+            await callback()
+        except Exception:  # the callbacks after this one must still run
+            logger.exception("context.callback_failed", committed=committed)
 
 
 current: ContextVar[RequestContext] = ContextVar("request_context")

@@ -1,5 +1,6 @@
 """What waits for the outcome of a request runs for that outcome only, and before the answer leaves."""
 
+import asyncio
 from asyncio import CancelledError
 from http import HTTPStatus
 
@@ -52,6 +53,33 @@ async def test_it_runs_before_the_answer_leaves(done: list[str], app: FastAPI) -
     await app(scope, receive, send)
 
     assert done == ["ordered", "announced", "http.response.start", "http.response.body"]
+
+
+async def test_who_is_broken_off_takes_no_callback_along() -> None:
+    context = RequestContext("tests")
+    done: list[str] = []
+    waiting, begun = asyncio.Event(), asyncio.Event()
+
+    async def first() -> None:
+        begun.set()
+        await waiting.wait()
+        done.append("first")
+
+    async def second() -> None:
+        done.append("second")
+        finished.set()
+
+    finished = asyncio.Event()
+    context.on_commit.extend([first, second])
+    settling = asyncio.create_task(context.settle(committed=True))
+    await begun.wait()
+    settling.cancel()
+    await context.settle(committed=False)
+    waiting.set()
+    async with asyncio.timeout(5):
+        await finished.wait()
+
+    assert done == ["first", "second"]
 
 
 async def test_callbacks_run_in_their_order_and_may_add_more(app: FastAPI, client: AsyncClient) -> None:

@@ -16,11 +16,9 @@ from sqlalchemy.orm import mapped_column
 from app.auth.models import User, UserSession
 from app.auth.roles import grants, permissions
 from app.auth.tokens import TokenInvalid
-from app.context import RequestContext, current
+from app.context import READING, RequestContext, current
 from app.database import Conditions, ConnectDep
 from app.errors import ServiceError
-
-READING = {"GET", "HEAD"}
 
 
 class NotAuthenticated(ServiceError):

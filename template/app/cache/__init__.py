@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from fastapi import FastAPI
 
-from app.cache.cached import CacheMiddleware, cached, escape, invalidate
+from app.cache.cached import cached, escape, invalidate
 from app.cache.loading import Cache
 from app.cache.settings import CacheSettings
 from app.cache.stores import Memory, RedisStore
@@ -37,5 +37,4 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[CacheState]:
 def install(app: FastAPI) -> None:
     app.state.cache_settings = CacheSettings()
     add_lifespan(app, lifespan)
-    app.add_middleware(CacheMiddleware)
     app.add_middleware(Validators)

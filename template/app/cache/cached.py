@@ -3,8 +3,6 @@
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import partial, wraps
 from hashlib import blake2b
 from string import Formatter
@@ -12,7 +10,6 @@ from typing import Any, ParamSpec, TypeVar, get_type_hints
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.cache.loading import Cache, Recipe
 from app.context import after_commit, current
@@ -23,33 +20,6 @@ T = TypeVar("T")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-READING = {"GET", "HEAD"}
-
-
-@dataclass(slots=True)
-class RequestCache:
-    """The cache as one request sees it: who writes, or has changed something, takes nothing from there."""
-
-    cache: Cache
-    reads: bool
-
-
-request_cache: ContextVar[RequestCache | None] = ContextVar("request_cache", default=None)
-
-
-class CacheMiddleware:
-    """Hands the cache to whatever a request calls."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        cache = scope.get("state", {}).get("cache") if scope["type"] == "http" else None
-        # For each, of a connection that is kept too: a server may begin it where the last one has ended.
-        request_cache.set(RequestCache(cache, scope["method"] in READING) if cache else None)
-        await self.app(scope, receive, send)
-
-
 def cached(
     key: str, *, ttl: str, tags: Sequence[str] = (), refresh: str | None = None, shared: bool = False
 ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Coroutine[Any, Any, T]]]:
@@ -57,7 +27,7 @@ def cached(
 
     Names in braces, in the key and in the tags, are the function's parameters. Every caller has entries of their own,
     unless they are `shared`. An entry older than `refresh` is loaded again while it is still served; what loads it then
-    must not need the request's session. Only GET and HEAD are answered from there.
+    must not need the request's session. Only what reads is answered from there: GET and HEAD, for example.
     """
     seconds = parse(ttl)
     fresh_seconds = parse(refresh) if refresh else seconds
@@ -71,14 +41,15 @@ def cached(
         @wraps(function)
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
             load = partial(function, *args, **kwargs)
-            here = request_cache.get()
-            if here is None or not here.reads:
+            context = current.get(None)
+            cache: Cache | None = context.opened.get("cache") if context and context.reads else None
+            if cache is None:
                 return await load()
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             tagged = [fill(tag, bound.arguments) for tag in tags]
             name = fill(key, bound.arguments) if shared else f"{fill(key, bound.arguments)}:{caller()}"
-            return await here.cache.get(Recipe(name, tagged, seconds, fresh_seconds), adapter, load)
+            return await cache.get(Recipe(name, tagged, seconds, fresh_seconds), adapter, load)
 
         return call
 
@@ -90,9 +61,10 @@ def invalidate(*tags: str) -> None:
 
     Outside of requests there is no cache to tell.
     """
-    if here := request_cache.get():
-        here.reads = False
-        after_commit(partial(here.cache.invalidate, tags))
+    context = current.get(None)
+    if context is not None and (cache := context.opened.get("cache")) is not None:
+        context.reads = False
+        after_commit(partial(cache.invalidate, tags))
 
 
 def parse(duration: str) -> int:

@@ -15,6 +15,7 @@ from cachetools import TLRUCache
 from app.redis import Connection, RedisUnavailable, Server
 
 TAG_SECONDS = 86_400  # a tag that is forgotten begins a generation when it is next asked for
+MOST_BYTES = 1_000_000  # of an entry in Redis; what is larger keeps everybody else waiting for too long
 OVERHEAD = 300  # bytes of memory beside key and text of an entry
 
 
@@ -99,7 +100,8 @@ class RedisStore:
         return list(generations)
 
     async def write(self, key: str, entry: bytes, seconds: float) -> None:
-        await self.server.ask(lambda redis: redis.send("SET", key, entry, "PX", int(seconds * 1000)))
+        if len(entry) <= MOST_BYTES:
+            await self.server.ask(lambda redis: redis.send("SET", key, entry, "PX", int(seconds * 1000)))
 
     async def renew(self, tags: Sequence[str]) -> None:
         await asyncio.shield(self.send_or_miss(tags))  # to the end, even where the caller is broken off

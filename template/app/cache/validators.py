@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.cache.cached import READING
+from app.context import READING
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])  # whatever it takes and returns
 

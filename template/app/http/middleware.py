@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.types import EventDict
 
-from app.context import RequestContext, current
+from app.context import READING, RequestContext, current
 from app.errors import problem
 
 Header = tuple[bytes, bytes]
@@ -46,11 +46,15 @@ class RequestContextMiddleware:
         self.https_policy = [*POLICY, ONLY_HTTPS] if only_https else POLICY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         context = identify(scope)
         current.set(context)  # and never reset: the server, too, logs on behalf of this request
+        if scope["type"] == "websocket":  # which has no outcome that anything could wait for
+            context.status = HTTPStatus.SWITCHING_PROTOCOLS
+            await self.app(scope, receive, send)
+            return
         policy = self.https_policy if scope.get("scheme") == "https" else POLICY
         answer = Answer(scope, receive, send, context, policy)
         try:
@@ -130,7 +134,10 @@ def identify(scope: Scope) -> RequestContext:
         elif name == b"traceparent":
             trace = TRACE_PARENT.fullmatch(value)
     return RequestContext(
-        id[0].decode() if id else f"{random.getrandbits(128):032x}", trace_id=trace[1].decode() if trace else None
+        id[0].decode() if id else f"{random.getrandbits(128):032x}",
+        trace_id=trace[1].decode() if trace else None,
+        opened=scope.get("state", {}) if scope["type"] == "http" else {},
+        reads=scope.get("method") in READING,
     )
 
 

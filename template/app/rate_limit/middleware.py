@@ -1,12 +1,9 @@
 """Counts every request by its address before anything looks at it, and tells with each answer what is left."""
 
-import random
-
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from app.context import RequestContext, current
 from app.errors import problem
 from app.rate_limit.counters import Counters, MemoryCounters
 from app.rate_limit.policies import Policy
@@ -38,10 +35,7 @@ class RateLimitMiddleware:
         visit = Visit(network(client[0] if client else None), limits.counters, limits.overrides)
         if limits.default is not None:
             try:
-                if scope["type"] == "http":
-                    await visit.enter(limits.default)
-                else:  # a handshake has no context, or still that of a request before it
-                    await visit.count(limits.default, visit.address)
+                await visit.enter(limits.default)
             except RateLimitExceeded as error:
                 await refuse(error, scope, receive, Answer(visit, send).send)
                 return
@@ -76,7 +70,6 @@ async def refuse(error: RateLimitExceeded, scope: Scope, receive: Receive, send:
         if "websocket.http.response" not in (scope.get("extensions") or {}):
             await WebSocketClose(TRY_LATER)(scope, receive, send)
             return
-        current.set(RequestContext(f"{random.getrandbits(128):032x}"))  # for the document
         request = {**scope, "type": "http", "method": "GET"}
     response = problem(Request(request), error.status, error.detail, code=error.code, headers=error.headers)
     await response(scope, receive, send)
