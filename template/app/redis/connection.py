@@ -13,14 +13,14 @@ from redis.asyncio import Connection as Transport
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
 
 PATIENCE = 0.08  # seconds; with it an answer is less than 100 ms late
 LOOKS = 8  # at the answer, within that time
 CONNECT_SECONDS = 1
 FAILURES = (RedisError, OSError, TimeoutError)
 
-# Limits of time are here.
+# What redis-py would do is off: `Connection` has the patience.
 OPTIONS: Mapping[str, Any] = {  # of many types
     "retry": Retry(NoBackoff(), 0),
     "socket_connect_timeout": None,
@@ -46,6 +46,7 @@ class Connection:
         self.looks = 0
         self.timer: asyncio.TimerHandle | None = None
         self.lost = asyncio.Event()
+        self.reason: BaseException = ConnectionError()
 
     def send(self, *command: bytes | str | int) -> asyncio.Future[Any]:  # as Redis has it
         """Return what will be the answer. Whoever stops waiting for it leaves the others theirs."""
@@ -74,6 +75,8 @@ class Connection:
             reply: Any
             try:
                 reply = await self.transport.read_response(disconnect_on_error=False)
+            except (ReadOnlyError, MasterDownError):  # of a replica: the name may lead elsewhere by now
+                raise
             except ResponseError as error:
                 reply = error
             answer, _ = self.waiting.popleft()
@@ -97,6 +100,7 @@ class Connection:
     def end(self, error: BaseException) -> None:
         if self.lost.is_set():
             return
+        self.reason = error
         self.lost.set()
         for answer, _ in self.waiting:
             if not answer.done():
@@ -106,7 +110,8 @@ class Connection:
 
     def end_with(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
-            self.end(error)
+            # uvloop has a RuntimeError for a socket that is closed
+            self.end(error if isinstance(error, FAILURES) else ConnectionError(repr(error)))
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, TypeVar
 
+from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
 from app.health import State
@@ -22,7 +23,7 @@ FAILING = 5.0  # seconds for which a failure counts
 
 
 class RedisUnavailable(Exception):
-    """It is gone, or has not answered in time."""
+    """It is gone, refuses, or has not answered in time: what was asked may have happened, or happen yet."""
 
 
 class Server:
@@ -35,12 +36,14 @@ class Server:
         self.on_return: list[Callable[[Connection], Awaitable[object]]] = []
         self.failed_at = self.logged_at = float("-inf")
         self.looked = asyncio.Event()
+        self.reason: BaseException = ConnectionError()  # why there is no connection
 
     async def ask(self, call: Callable[[Connection], Awaitable[T]]) -> T:
         """Return what the call returns; raise `RedisUnavailable` at once while the server is gone."""
+        if self.connection is None:
+            self.note(self.reason)
+            raise RedisUnavailable
         try:
-            if self.connection is None:
-                raise ConnectionError
             return await call(self.connection)
         except FAILURES as error:  # or it is there, but full, or may only be read
             self.note(error)
@@ -50,7 +53,8 @@ class Server:
         self.failed_at = monotonic()
         if self.failed_at - self.logged_at > QUIET:
             self.logged_at = self.failed_at
-            logger.warning("redis.gone", feature=self.feature, error=type(error).__name__)
+            event = "redis.refused" if isinstance(error, ResponseError) else "redis.gone"
+            logger.warning(event, feature=self.feature, error=repr(error)[:200])
 
     def lose(self, error: BaseException) -> None:
         """Ask nothing more until the server has caught up."""
@@ -69,10 +73,10 @@ class Server:
                     self.connection = connection
                     self.looked.set()
                     await connection.lost.wait()
-            except FAILURES as error:
+                    self.reason = connection.reason
+            except Exception as error:  # whatever it is, else nobody would look for the server any more
+                self.reason = error
                 self.note(error)
-            except Exception:  # nobody would look for the server any more
-                logger.exception("redis.keeping_failed", feature=self.feature)
             finally:
                 self.connection = None
                 self.looked.set()
@@ -86,7 +90,11 @@ class Server:
 
     async def __aenter__(self) -> Self:
         self.keeping = asyncio.create_task(self.keep_connected())
-        await self.looked.wait()
+        try:
+            await self.looked.wait()
+        except BaseException:
+            self.keeping.cancel()
+            raise
         return self
 
     async def __aexit__(

@@ -11,12 +11,13 @@ from app.redis import Server
 
 
 class Echo:
-    """Answers each command with its last word, unless it is told to hold its tongue."""
+    """Answers each command with its last word, unless it is told to say something else, or to hold its tongue."""
 
     def __init__(self) -> None:
         self.speaks = asyncio.Event()
         self.speaks.set()
         self.delay = 0.0
+        self.says: bytes | None = None
         self.writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,7 +29,7 @@ class Echo:
                 await self.speaks.wait()
                 commands.feed(data)
                 while command := commands.gets():
-                    writer.write(b"$%d\r\n%b\r\n" % (len(command[-1]), command[-1]))
+                    writer.write(self.says or b"$%d\r\n%b\r\n" % (len(command[-1]), command[-1]))
 
     def hang_up(self) -> None:
         for writer in self.writers:
