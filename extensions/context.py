@@ -11,7 +11,7 @@ from copier_template_extensions import ContextHook
 from jinja2 import Environment
 
 # What a feature cannot do without.
-NEEDS: dict[str, tuple[str, ...]] = {"auth": ("database",)}
+NEEDS: dict[str, tuple[str, ...]] = {"auth": ("database",), "tasks": ("database",)}
 
 # Questions of earlier versions: without their names here, the update of a service that answered them stops half way.
 RETIRED: frozenset[str] = frozenset()

@@ -40,6 +40,9 @@ SIGNED_ALIKE = {
 UNLIMITED = {"RATE_LIMIT_DEFAULT": "off"}
 """The tests of other things make many requests."""
 
+NO_BROKER = {"TASKS_BROKER_URL": "amqp://127.0.0.1:1"}
+"""A broker that is gone: production does not start without the name of one."""
+
 NOWHERE = {"CACHE_URL": "redis://127.0.0.1:1", "RATE_LIMIT_URL": "redis://127.0.0.1:1"}
 """A Redis that is gone: several processes do not start without the name of one."""
 
@@ -92,6 +95,7 @@ def served(
             "SERVICE_ALLOWED_HOSTS": "127.0.0.1,localhost",
             **SIGNED_ALIKE,
             **UNLIMITED,
+            **NO_BROKER,
             **(NOWHERE if workers > 1 else {}),
             **variables,
         },

@@ -17,6 +17,9 @@ from tests.test_upgrade import VERSIONS, change, move_a_file
 NOTES = [sys.executable, "-m", "poethepoet", "-q", "upgrade-notes"]
 MIGRATE = ['uv run poe migration "update from the template"', "uv run poe migrate"]
 
+ONE_TABLE = without(without(FULL, "auth"), "tasks")
+"""Everything, as far as it needs no table but that of the items."""
+
 
 def notes(service: Path, *revision: str) -> dict[str, list[str]]:
     """Return the lines of each section, by the first word of its title."""
@@ -47,7 +50,7 @@ def test_what_goes_with_a_feature_is_named_and_what_was_edited_comes_back(copy: 
     assert said == {
         "From": [],
         "Version": ["~ samples true -> false"],
-        "Settings": ["- RATES_FRANKFURTER_URL", "- RATES_ER_API_URL", "- RATES_TIMEOUT"],
+        "Settings": ["- RATES_FRANKFURTER_URL", "- RATES_ER_API_URL", "- RATES_TIMEOUT", "- RATES_BASES"],
         "Tables": ["- items"],
         "Gone": ["app/items/models.py", "app/items/schemas.py", "app/rates/service.py"],
         "Left": ["app/items/discounts.py", "tests/items/test_discounts.py"],
@@ -60,7 +63,7 @@ def test_what_goes_with_a_feature_is_named_and_what_was_edited_comes_back(copy: 
 def test_what_comes_with_a_feature_is_named(copy: Copy) -> None:
     service = copy("service", without(FULL, "database"))
 
-    update(service, without(FULL, "auth"))
+    update(service, ONE_TABLE)
 
     said = notes(service)
     assert said["Version"] == ["~ database false -> true"]
@@ -72,7 +75,7 @@ def test_what_comes_with_a_feature_is_named(copy: Copy) -> None:
 
 
 def test_without_a_database_nothing_migrates(copy: Copy) -> None:
-    service = copy("service", without(FULL, "auth"))
+    service = copy("service", ONE_TABLE)
 
     update(service, without(FULL, "database"))
 
@@ -153,7 +156,7 @@ def test_an_edited_file_that_moves_is_named(copy: Copy, release: Path, commit: C
 
 
 def test_they_can_be_read_again_later_and_for_several_updates(copy: Copy, commit: Commit) -> None:
-    service = copy("service", without(FULL, "auth"))
+    service = copy("service", ONE_TABLE)
     deployed = head(service)
     update(service, without(FULL, "database"))
     commit(service)

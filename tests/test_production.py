@@ -10,11 +10,12 @@ import pytest
 
 from tests.combinations import BARE
 from tests.conftest import Render
-from tests.serving import NOWHERE, SIGNED_ALIKE, run, served
+from tests.serving import NO_BROKER, NOWHERE, SIGNED_ALIKE, run, served
 
 RIGHT = {
     **SIGNED_ALIKE,
     **NOWHERE,
+    **NO_BROKER,
     "SERVICE_ALLOWED_HOSTS": "127.0.0.1",
     "DATABASE_URL": "postgresql://127.0.0.1/service",
 }
@@ -28,6 +29,7 @@ WRONG = {
     "no secret": {"AUTH_SECRET_KEY": ""},
     "a short secret": {"AUTH_SECRET_KEY": "hunter2-0123456789abcdefghijklm"},
     "a secret from an example": {"AUTH_SECRET_KEY": "hunter2-change-me-0123456789abcdefghijklm"},
+    "no broker": {"TASKS_BROKER_URL": ""},
     "an old secret that is none": {"AUTH_OLD_SECRET_KEYS": "hunter2"},
 }
 WRONG["everything"] = {name: value for variables in WRONG.values() for name, value in variables.items()}

@@ -262,7 +262,7 @@ def test_no_secret_is_in_it(render: Render) -> None:
         for value in values.findall((render(FULL) / name).read_text("utf-8"))
     }
 
-    assert found == {"&password", "*password", '"${AUTH_SECRET_KEY:?set'}
+    assert found == {"&password", "*password", "&broker_password", '"${AUTH_SECRET_KEY:?set'}
 
 
 def test_the_links_of_the_documents_lead_somewhere(render: Render) -> None:

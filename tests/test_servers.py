@@ -43,7 +43,7 @@ def test_a_database_that_is_stopped_is_found_again(service: Service, postgres: P
     assert [response.status_code for response in before] == [201] * POOL
     assert all(is_unavailable(response) for response in down)
     assert ready.status_code == 503
-    assert ready.json()["checks"] == {"database": "fail", "migrations": "fail"}
+    assert ready.json()["checks"] == {"database": "fail", "migrations": "fail", "tasks": "degraded"}
     assert alive.status_code == 200
     assert [response.status_code for response in after] == [201, 200]
 

@@ -31,3 +31,16 @@ def add_lifespan(app: FastAPI, lifespan: Lifespan) -> None:
             yield {**(state or {}), **added}
 
     app.router.lifespan_context = nested
+
+
+def share_state(app: FastAPI) -> None:
+    """Have `app.state.opened` be what the lifespans hold open, for whatever works without a request."""
+    outer = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def shared(app: FastAPI) -> AsyncGenerator[State]:
+        async with outer(app) as state:
+            app.state.opened = dict(state or {})
+            yield app.state.opened
+
+    app.router.lifespan_context = shared

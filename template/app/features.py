@@ -25,6 +25,9 @@ from app import (
     # {% if samples %}
     rates,
     # {% endif %}
+    # {% if tasks %}
+    tasks,
+    # {% endif %}
 )
 from app.feature import Feature
 
@@ -44,6 +47,9 @@ FEATURES: Sequence[Feature] = [
     # {% endif %}
     # {% if rate_limit %}
     rate_limit,
+    # {% endif %}
+    # {% if tasks %}
+    tasks,
     # {% endif %}
     # {% if samples and database %}
     items,

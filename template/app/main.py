@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from app.errors import UnhandledErrors
+from app.feature import share_state
 from app.features import FEATURES
 from app.http import Admission, BodyLimit, RequestContextMiddleware, ServiceSettings, add_cors
 from app.logs import access_logger
@@ -33,6 +34,7 @@ def create_app() -> FastAPI:
     app.add_middleware(BodyLimit, max_body_size=settings.max_body_bytes)
     for feature in [*FEATURES, *RESOURCES]:
         feature.install(app)
+    share_state(app)
     # around it, the outermost last
     app.add_middleware(
         Admission,

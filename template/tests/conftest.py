@@ -27,6 +27,9 @@ pytest_plugins = [
     # {% if rate_limit %}
     "tests.fixtures.rate_limit",
     # {% endif %}
+    # {% if tasks %}
+    "tests.fixtures.tasks",
+    # {% endif %}
     # this service
 ]
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from types import SimpleNamespace
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 from httpx2 import AsyncClient
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -50,6 +50,20 @@ async def test_lifespans_add_up(app: FastAPI) -> None:
         assert state is not None
         assert state["orders"] == "open"
         assert "http_client" in state
+
+
+async def test_what_is_open_is_there_without_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[dict[str, str]]:
+        yield {"orders": "open"}
+
+    resource = SimpleNamespace(install=lambda app: app.include_router(APIRouter(lifespan=lifespan)))
+    monkeypatch.setattr(main, "RESOURCES", [resource])
+    app = main.create_app()
+
+    async with connect(app):
+        assert app.state.opened["orders"] == "open"
+        assert "http_client" in app.state.opened
 
 
 async def test_a_resource_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,9 @@ ROLES: Mapping[str, Sequence[str]] = {
         "items:write",
         "rates:read",
         # {% endif %}
+        # {% if tasks %}
+        "tasks:read",
+        # {% endif %}
         # this service
     ],
     # this service

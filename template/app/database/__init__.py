@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import create_engine, lifespan
-from app.database.errors import on_database_error
+from app.database.errors import is_passing, on_database_error
 from app.database.models import Base, Entity, UTCDateTime
 from app.database.pages import Page, PageQuery
 from app.database.readiness import Readiness
@@ -42,6 +42,7 @@ __all__ = [
     "get_connect",
     "get_sessions",
     "install",
+    "is_passing",
 ]
 
 

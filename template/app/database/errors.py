@@ -45,12 +45,12 @@ async def on_database_error(request: Request, error: Exception) -> Response:
         return problem(
             request, HTTPStatus.PRECONDITION_FAILED, "Somebody else was faster: it has changed since.", code="stale"
         )
-    if isinstance(error, TimeoutError):
+    if isinstance(error, DBAPIError) and sqlstate(error).startswith(CONCURRENT):
+        return problem(request, HTTPStatus.CONFLICT, "It collided with another request: try again.", code="conflict")
+    if is_passing(error):
         return unavailable(request, error)
     if isinstance(error, DBAPIError):
         state = sqlstate(error)
-        if error.connection_invalidated or state.startswith(UNAVAILABLE):
-            return unavailable(request, error)
         if state == FOREIGN_KEY and request.method != HTTPMethod.DELETE:
             return problem(
                 request,
@@ -60,11 +60,14 @@ async def on_database_error(request: Request, error: Exception) -> Response:
             )
         if state.startswith(CONFLICT):
             return problem(request, HTTPStatus.CONFLICT, "It conflicts with what is stored already.", code="conflict")
-        if state.startswith(CONCURRENT):
-            return problem(
-                request, HTTPStatus.CONFLICT, "It collided with another request: try again.", code="conflict"
-            )
     raise error
+
+
+def is_passing(error: Exception) -> bool:
+    """Tell whether the same may well work some time later."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or sqlstate(error).startswith((*UNAVAILABLE, CONCURRENT))
+    return isinstance(error, TimeoutError)
 
 
 def sqlstate(error: DBAPIError) -> str:

@@ -16,13 +16,28 @@ from app.auth import requires
 from app.cache import keep
 
 # {%- endif +%}
-from app.database import Page, PageQuery, ReadSessionDep
+from app.database import (
+    Page,
+    PageQuery,
+    ReadSessionDep,
+    # {% if tasks %}
+    SessionDep,
+    # {% endif %}
+)
 from app.items.models import Item
 from app.items.schemas import Checksum, ItemCreate, ItemRead, ItemUpdate
 from app.items.service import ItemService, ItemServiceDep
 
+# {%- if tasks +%}
+from app.items.tasks import write_report
+
+# {%- endif +%}
 # {%- if rate_limit +%}
 from app.rate_limit import limit
+
+# {%- endif +%}
+# {%- if tasks +%}
+from app.tasks import TaskRead, enqueue
 
 # {%- endif +%}
 
@@ -33,7 +48,7 @@ router = APIRouter(prefix="/items", tags=["items"])
 router = APIRouter(prefix="/items", tags=["items"], dependencies=[requires("items")])
 # {% endif %}
 
-LOCATION = {"headers": {"Location": {"description": "where the item is", "schema": {"type": "string"}}}}
+LOCATION = {"headers": {"Location": {"description": "where it is", "schema": {"type": "string"}}}}
 
 
 class CSVResponse(StreamingResponse):
@@ -72,6 +87,16 @@ async def get_export_checksum(session: ReadSessionDep) -> Checksum:
     return Checksum(sha256=await ItemService(session).checksum())
 
 
+# {% if tasks %}
+@router.post("/reports", status_code=HTTPStatus.ACCEPTED, responses={HTTPStatus.ACCEPTED: LOCATION})
+async def order_report(session: SessionDep, request: Request, response: Response) -> TaskRead:
+    """Have all of them added up; the result is where `Location` says, once the task has succeeded."""
+    task = await enqueue(session, write_report)
+    response.headers["Location"] = request.app.url_path_for("get_task", id=str(task.id))
+    return TaskRead.model_validate(task, from_attributes=True)
+
+
+# {% endif %}
 @router.get("/{id}")
 # {% if cache %}
 @keep("private, no-cache")

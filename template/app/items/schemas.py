@@ -40,5 +40,12 @@ class ItemRead(BaseModel):
     updated_at: datetime
 
 
+# {% if tasks %}
+class ItemReport(BaseModel):
+    items: int
+    total_cents: int
+
+
+# {% endif %}
 class Checksum(BaseModel):
     sha256: str

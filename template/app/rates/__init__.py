@@ -5,6 +5,11 @@ from fastapi import FastAPI
 from app.rates.router import router
 from app.rates.service import RatesSettings
 
+# {%- if tasks +%}
+from app.rates.tasks import refresh  # noqa: F401  # a worker has to know it
+
+# {%- endif +%}
+
 
 def install(app: FastAPI) -> None:
     app.state.rates_settings = RatesSettings()

@@ -86,6 +86,34 @@ def upgrade() -> None:
     op.create_index(op.f("ix_audit_entries_actor_id"), "audit_entries", ["actor_id"])
     op.create_index(op.f("ix_audit_entries_target_id"), "audit_entries", ["target_id"])
     # {% endif %}
+    # {% if tasks %}
+    op.create_table(
+        "tasks",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("queue", sa.String(length=50), nullable=False),
+        sa.Column("key", sa.String(length=200), nullable=True),
+        sa.Column("arguments", sa.JSON(), nullable=False),
+        sa.Column("principal_id", sa.String(length=64), nullable=True),
+        sa.Column("request_id", sa.String(length=64), nullable=True),
+        sa.Column("trace_id", sa.String(length=32), nullable=True),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("handed_over", sa.Integer(), nullable=False),
+        sa.Column("begun_by", sa.Integer(), nullable=True),
+        sa.Column("progress", sa.Integer(), nullable=False),
+        sa.Column("result", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("detail", sa.String(length=500), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
+        sa.UniqueConstraint("name", "key", name=op.f("uq_tasks_name_key")),
+    )
+    op.create_index(op.f("ix_tasks_due_at"), "tasks", ["due_at"])
+    # {% endif %}
     # {% if samples %}
     op.create_table(
         "items",
@@ -121,6 +149,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     # {% if samples %}
     op.drop_table("items")
+    # {% endif %}
+    # {% if tasks %}
+    op.drop_table("tasks")
     # {% endif %}
     # {% if auth %}
     op.drop_table("audit_entries")
