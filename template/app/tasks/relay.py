@@ -31,8 +31,10 @@ async def relay(sessions: Sessions, send: Send) -> bool:
         tasks = TaskRepository(session)
         due = await tasks.due(now, BATCH)
         gone = [task for task in due if task.name not in TASKS and task.created_at < now - DEPLOY]
-        await tasks.renew([task.id for task in due], now + SENDING)
-        await tasks.give_up([task.id for task in gone], now, "There is no such task any more.")
+        if due:
+            await tasks.renew([task.id for task in due], now + SENDING)
+        if gone:
+            await tasks.give_up([task.id for task in gone], now, "There is no such task any more.")
     for event, level, some in (
         ("tasks.lost", WARNING, [task for task in due if task.state == TaskState.RUNNING]),
         ("tasks.given_up", ERROR, gone),
@@ -40,6 +42,14 @@ async def relay(sessions: Sessions, send: Send) -> bool:
         for task in some:
             logger.log(level, event, task=task.name, id=str(task.id), request_id=task.request_id)
     messages = [Message(task.id, task.name, task.queue, task.handed_over + 1) for task in due if task.name in TASKS]
+    if messages:
+        await hand_over(sessions, send, messages, now + PATIENCE)
+    async with sessions.begin() as session:
+        forgotten = await TaskRepository(session).forget(now, OLD_BATCH)
+    return len(due) == BATCH or forgotten == OLD_BATCH
+
+
+async def hand_over(sessions: Sessions, send: Send, messages: Sequence[Message], due_at: datetime) -> None:
     ids = [message.id for message in messages]
     try:
         await send(messages)
@@ -48,7 +58,4 @@ async def relay(sessions: Sessions, send: Send) -> bool:
             await TaskRepository(session).hasten(Task.id.in_(ids))
         raise
     async with sessions.begin() as session:
-        tasks = TaskRepository(session)
-        await tasks.queue(ids, now + PATIENCE)
-        forgotten = await tasks.forget(now, OLD_BATCH)
-    return len(due) == BATCH or forgotten == OLD_BATCH
+        await TaskRepository(session).queue(ids, due_at)
