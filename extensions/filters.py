@@ -25,6 +25,7 @@ TAKEN = frozenset(
         "argon2-cffi",
         "argon2-cffi-bindings",
         "ast-serialize",
+        "async-timeout",
         "asyncpg",
         "billiard",
         "cachetools",
@@ -118,6 +119,7 @@ TAKEN = frozenset(
         "watchfiles",
         "wcwidth",
         "websockets",
+        "wsproto",
     )
 )
 

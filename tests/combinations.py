@@ -129,9 +129,9 @@ EVERY: Sequence[Toggle] = [
 
 
 def drawn(seed: str) -> list[Toggle]:
-    """Return up to forty more toggles of any number of features, others for each seed."""
+    """Return up to twenty more toggles of any number of features, others for each seed."""
     count = len(ALL)
-    numbers = random.Random(seed).sample(range(count**2), min(40, count**2))
+    numbers = random.Random(seed).sample(range(count**2), min(20, count**2))
     toggles = [(ALL[number // count], ALL[number % count]) for number in numbers]
     return [(before, after) for before, after in toggles if before != after and (before, after) not in [*ONE, *TWO]]
 

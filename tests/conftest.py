@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
     # What takes longest begins, so that the processes end together.
-    items.sort(key=lambda item: "suite" not in getattr(item, "fixturenames", ()))
+    items.sort(key=lambda item: not {"newcomer", "suite"} & set(getattr(item, "fixturenames", ())))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -112,9 +112,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick_renders() -> Iterator[None]:
+def quick_renders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        hasten(patch)
+        hasten(patch, tmp_path_factory.mktemp("clones"))
         yield
 
 
@@ -178,6 +178,19 @@ def copy(release: Path, tmp_path: Path, commit: Commit) -> Copy:
         return tmp_path / name
 
     return copy
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Mapping[str, str]:
+    """The environment of a user who has just installed Python and git."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
+    (programs / "git").symlink_to(shutil.which("git") or "git")
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "UV_", "PYENV"))
+    }
+    return {**kept, "PATH": f"{programs}:/usr/bin:/bin"}
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ UNLIMITED = {"RATE_LIMIT_DEFAULT": "off"}
 NO_BROKER = {"TASKS_BROKER_URL": "amqp://127.0.0.1:1"}
 """A broker that is gone: production does not start without the name of one."""
 
-NOWHERE = {"CACHE_URL": "redis://127.0.0.1:1", "RATE_LIMIT_URL": "redis://127.0.0.1:1"}
+NOWHERE = dict.fromkeys(("CACHE_URL", "RATE_LIMIT_URL", "WEBSOCKETS_URL"), "redis://127.0.0.1:1")
 """A Redis that is gone: several processes do not start without the name of one."""
 
 SUITE = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
@@ -110,9 +110,12 @@ def served(
                 running = any(event.startswith("Uvicorn running on") for event in events)
                 if running and events.count("Application startup complete.") == workers:
                     break
+            else:
+                process.wait()
             while not listens(port) and process.poll() is None:
                 time.sleep(0.02)
             hanging.cancel()
+            assert process.poll() is None, "".join(lines)
             yield process, port, lines
         finally:
             hanging.cancel()

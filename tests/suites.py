@@ -11,6 +11,7 @@ import contextlib
 import gc
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import signal
@@ -25,10 +26,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import aiosqlite
 import pytest
 from fastapi import routing
+from fastapi.dependencies import utils
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings
 
 TEMPLATE = Path(__file__).parents[1] / "template"
 LOG = ".suite.log"
@@ -123,7 +128,7 @@ def run(project: str, *tests: str) -> int:
 
 def remembered(work_out: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that works out the same thing only once."""
-    known = lru_cache(256)(work_out)
+    known = lru_cache(4096)(work_out)
 
     def find(**arguments: Any) -> Any:  # as FastAPI has it
         hashable = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
@@ -158,6 +163,70 @@ def remember_endpoints() -> None:
     for name, remember in slow.items():
         if hasattr(routing, name):
             setattr(routing, name, remember(getattr(routing, name)))
+    # Asked with every request, for every dependency, as soon as a test has replaced one.
+    utils.get_dependant = remembered(utils.get_dependant)
+
+
+@cache
+def files(kind: Any) -> frozenset[bytes]:  # a class of settings as the service has them
+    """Return the variables that name files to read values from."""
+    return frozenset(f"{kind.variable(field)}_FILE".encode() for field in kind.model_fields)
+
+
+def remember_settings() -> None:
+    """Have the environment searched once for each class of settings, and not for every application of every test.
+
+    What is read from files is read each time.
+    """
+    slow = BaseSettings.__init__
+    known: dict[object, dict[str, Any]] = {}
+    variables = getattr(os.environ, "_data", os.environb)  # which encodes each of them again
+
+    def fast(settings: BaseSettings, **values: Any) -> None:  # as pydantic-settings has it
+        kind = type(settings)
+        module = sys.modules.get("app.settings")
+        environment = variables.copy()
+        environment.pop(b"PYTEST_CURRENT_TEST", None)
+        if values or module is None or kind.model_config.get("env_file") or not files(kind).isdisjoint(environment):
+            slow(settings, **values)
+            return
+        key = kind, frozenset(environment.items()), module.TESTING, module.SECRETS
+        if key not in known:
+            known[key] = kind._settings_build_values(*kind._settings_init_sources(_init_kwargs={}))
+        BaseModel.__init__(settings, **known[key])
+
+    if hasattr(BaseSettings, "_settings_init_sources") and hasattr(BaseSettings, "_settings_build_values"):
+        setattr(BaseSettings, "__init__", fast)  # noqa: B010  # mypy has no way to say it
+
+
+def spare_the_thread() -> None:
+    """Have SQLite do at once what waits for nothing, and not in the thread of the connection: three calls of four.
+
+    What may wait for a lock goes to the thread, and so does a call that comes while another one is there. A statement
+    lets others run once, not four times; the environments that are true ones run without this.
+    """
+    slow: Any = getattr(aiosqlite.Connection, "_execute", None)
+    at_once = {"Connection.cursor", "Cursor.fetchall", "Cursor.close"}
+
+    async def execute(
+        connection: aiosqlite.Connection, function: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> Any:  # as aiosqlite has it
+        under_way: list[None] = vars(connection).setdefault("under_way", [])  # two threads count there
+        quick = getattr(function, "__qualname__", None) in at_once and not under_way
+        if quick and connection._running and connection._connection:
+            return function(*arguments, **options)
+
+        def call() -> Any:  # whatever the function returns
+            try:
+                return function(*arguments, **options)
+            finally:
+                under_way.pop()
+
+        under_way.append(None)
+        return await slow(connection, call)
+
+    if slow:
+        setattr(aiosqlite.Connection, "_execute", execute)  # noqa: B010  # mypy has no way to say it
 
 
 def preload() -> None:
@@ -176,6 +245,10 @@ def preload() -> None:
     installed_modules()
     installed()
     remember_endpoints()
+    remember_settings()
+    spare_the_thread()
+    if importlib.util.find_spec("sniffio") is None:
+        sys.modules["sniffio"] = None  # type: ignore[assignment]  # httpx2 looks for it with every request
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)  # looking for what nobody refers to any more takes a tenth of a suite

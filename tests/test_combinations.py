@@ -24,6 +24,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
 }
 # Where a word of a feature is an ordinary one: a page of anything has `items`.
 ORDINARY = {
+    "auth": {".github/workflows/ci.yml", ".gitlab-ci.yml", "compose.yaml"},
     "cache": {
         ".gitignore",
         "Dockerfile",
@@ -64,11 +65,13 @@ ORDINARY = {
         "app/auth/sessions/service.py",
         "app/database/pages.py",
         "app/database/repository.py",
+        "app/websockets/demo.html",
         "tests/auth/test_audit.py",
         "tests/auth/test_sessions.py",
         "tests/auth/test_users.py",
         "tests/database/test_pages.py",
     },
+    "websockets": {"tests/http/test_admission.py"},
 }
 WRITTEN = {".suite.log", ".auth-secret-key"}  # by its suite
 DIRECTIVE = re.compile(r"\{%|%\}|\{@|@\}|\{#|#\}")
@@ -140,7 +143,8 @@ def read_by_its_suite(project: Path) -> dict[str, str]:
     return {
         name: text
         for name, text in texts(project).items()
-        if name not in {".copier-answers.yml", ".gitlab-ci.yml", "Dockerfile"} and not name.startswith(".github/")
+        if name not in {".copier-answers.yml", ".gitlab-ci.yml", "Dockerfile"}
+        and not name.startswith((".devcontainer/", ".github/"))
     }
 
 

@@ -24,6 +24,8 @@ WRONG = {
     "any host": {"SERVICE_ALLOWED_HOSTS": "hunter2.example,*"},
     "any origin": {"CORS_ORIGINS": "https://hunter2.example,*"},
     "an origin without TLS": {"CORS_ORIGINS": "http://hunter2.example"},
+    "any page": {"WEBSOCKETS_ORIGINS": "*"},
+    "a page without TLS": {"WEBSOCKETS_ORIGINS": "http://hunter2.example"},
     "any origin with cookies": {"CORS_ORIGINS": "*", "CORS_CREDENTIALS": "true"},
     "SQLite": {"DATABASE_URL": "sqlite:///hunter2.db"},
     "no secret": {"AUTH_SECRET_KEY": ""},
@@ -49,14 +51,15 @@ def test_each_variable_that_is_wrong_is_named_and_none_is_shown(full: Path, rule
 
 
 @pytest.mark.parametrize("workers", [("--workers", "2"), ()], ids=["option", "variable"])
-def test_several_processes_do_not_count_each_for_itself(full: Path, workers: tuple[str, ...]) -> None:
-    variables = {**RIGHT, "SERVER_WORKERS": "1" if workers else "2", "RATE_LIMIT_URL": ""}
+@pytest.mark.parametrize("variable", ["RATE_LIMIT_URL", "WEBSOCKETS_URL"])
+def test_several_processes_are_not_each_by_itself(full: Path, workers: tuple[str, ...], variable: str) -> None:
+    variables = {**RIGHT, "SERVER_WORKERS": "1" if workers else "2", variable: ""}
 
     ended = run(full, sys.executable, "-m", "app.serve", *workers, variables=variables)
 
     assert ended.returncode == 78
     (line,) = ended.stderr.splitlines()
-    assert line.startswith("RATE_LIMIT_URL: several processes")
+    assert line.startswith(f"{variable}: several processes")
 
 
 def test_the_server_alone_does_not_start_either(full: Path) -> None:

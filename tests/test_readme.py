@@ -4,13 +4,12 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import yaml
 
 from tests.combinations import REPOSITORY
 from tests.conftest import Commit
+from tests.postgresql import free_port
 
 RENDER, TEST = re.findall(
     r"^python3 .+$",
@@ -25,19 +25,6 @@ RENDER, TEST = re.findall(
     re.MULTILINE,
 )
 START = re.findall(r"Then `(.+?)` serves", (REPOSITORY / "README.md").read_text("utf-8"))[0]
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Mapping[str, str]:
-    """The environment of a user who has just installed Python and git."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    (programs / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
-    (programs / "git").symlink_to(shutil.which("git") or "git")
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "UV_", "PYENV"))
-    }
-    return {**kept, "PATH": f"{programs}:/usr/bin:/bin"}
 
 
 @pytest.fixture
@@ -55,26 +42,27 @@ def shell(command: str, folder: Path, machine: Mapping[str, str]) -> subprocess.
     return run
 
 
+@contextmanager
+def started(command: str, folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Give out the process of a command that serves, and end it with all that it has started."""
+    with subprocess.Popen(
+        ["bash", "-c", command], cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
 def test_the_first_line_renders_a_service_that_starts_and_can_be_updated(
     checkout: Path, machine: Mapping[str, str], commit: Commit
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     lines = f"{RENDER} --defaults && {START}"
 
-    with subprocess.Popen(
-        ["bash", "-c", lines],
-        cwd=checkout,
-        env={**machine, "SERVER_PORT": str(port)},
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        try:
-            assert "swagger" in wait_for(f"http://127.0.0.1:{port}/docs", process)
-            assert '"migrations":"ok"' in wait_for(f"http://127.0.0.1:{port}/readyz", process)
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
+    with started(lines, checkout, {**machine, "SERVER_PORT": str(port)}) as process:
+        assert "swagger" in wait_for(f"http://127.0.0.1:{port}/docs", process)
+        assert '"migrations":"ok"' in wait_for(f"http://127.0.0.1:{port}/readyz", process)
 
     service = checkout.parent / "my-service"
     assert (service / "uv.lock").exists()
@@ -93,13 +81,14 @@ def test_the_first_line_renders_a_service_that_starts_and_can_be_updated(
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes]) -> str:
-    while process.poll() is None:
+    deadline = time.monotonic() + 600  # all of it may have to be fetched first
+    while process.poll() is None and time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(url, timeout=5) as response:
                 return str(response.read(), "utf-8")
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.1)
-    raise ChildProcessError(f"It ended with {process.returncode}.")
+    raise ChildProcessError(f"It ended with {process.returncode}, or does not answer.")
 
 
 def test_the_second_line_runs_the_tests_of_the_template(checkout: Path, machine: Mapping[str, str]) -> None:

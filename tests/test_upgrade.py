@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from copier import run_recopy
 
-from tests.combinations import BARE, EACH, FULL, Answers, identify, unique, without
+from tests.combinations import BARE, EACH, FULL, Answers, identify, without
 from tests.conftest import Commit, Copy
 from tests.test_update import live_in, tree, update
 
@@ -60,7 +60,7 @@ def retire_a_question(template: Path) -> None:
     before, _, rest = text.partition("python_version:\n")
     (template / "copier.yml").write_text(before + "ci:\n" + rest.partition("\nci:\n")[2], "utf-8")
     change(template, "extensions/context.py", "= frozenset()", '= frozenset(("python_version",))')
-    for name in (".github/workflows/ci.yml", "Dockerfile", ".gitlab-ci.yml"):
+    for name in (".devcontainer/devcontainer.json", ".github/workflows/ci.yml", "Dockerfile", ".gitlab-ci.yml"):
         change(template, f"template/{name}", "{@ python_version @}", "3.13")
 
 
@@ -82,7 +82,11 @@ def evolve(release: Path, commit: Commit) -> Callable[[], None]:
     return evolve
 
 
-@pytest.mark.parametrize("answers", unique([BARE, *EACH, FULL]), ids=identify)
+@pytest.mark.parametrize(
+    "answers",
+    [BARE, *(pytest.param(answers, marks=pytest.mark.every_toggle) for answers in EACH), FULL],
+    ids=identify,
+)
 def test_a_lived_in_service_is_upgraded_to_a_fresh_copy_and_the_edits(
     copy: Copy, commit: Commit, evolve: Callable[[], None], answers: Answers
 ) -> None:

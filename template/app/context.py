@@ -21,8 +21,8 @@ class RequestContext:
     """State of one request; `status` is `None` until the response has started.
 
     `principal_id` is an identifier, and neither name nor address: every line of the log has it. An answer may depend on
-    it, and on `permissions`. `opened` is what the lifespans of the application hold open; `reads` says that nothing has
-    been changed, nor is to be.
+    it, and on `permissions`; `principal` is whatever else is known of them. `opened` is what the lifespans of the
+    application hold open; `reads` says that nothing has been changed, nor is to be.
     """
 
     request_id: str
@@ -30,6 +30,7 @@ class RequestContext:
     opened: Mapping[str, Any] = field(default_factory=dict)  # each feature adds what it likes
     reads: bool = False
     principal_id: str | None = None
+    principal: object | None = None
     permissions: frozenset[str] = frozenset()
     status: int | None = None
     on_commit: list[Callback] = field(default_factory=list)

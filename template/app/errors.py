@@ -6,8 +6,9 @@ from http import HTTPMethod, HTTPStatus
 from http.client import responses
 from typing import Any, ClassVar
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, WebSocketDisconnect
+from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
+from fastapi.requests import HTTPConnection
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
@@ -65,7 +66,7 @@ class ProblemResponse(JSONResponse):
 
 
 def problem(
-    request: Request,
+    request: HTTPConnection,
     status: int,
     detail: str,
     *,
@@ -92,13 +93,13 @@ def log_failure(status: int, error: Exception) -> None:
         logger.error("http.request_failed", exc_info=error)
 
 
-async def on_service_error(request: Request, error: Exception) -> Response:
+async def on_service_error(request: HTTPConnection, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
     log_failure(error.status, error)
     return problem(request, error.status, error.detail, code=error.code, headers=error.headers)
 
 
-async def on_http_exception(request: Request, error: Exception) -> Response:
+async def on_http_exception(request: HTTPConnection, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.detail == UNREADABLE and "json" in request.headers.get("content-type", ""):
         return malformed_json(request, "It cannot be read.")
@@ -111,7 +112,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     return problem(request, error.status_code, error.detail, headers=headers)
 
 
-def allowed_methods(request: Request) -> Iterator[str]:
+def allowed_methods(request: HTTPConnection) -> Iterator[str]:
     """Yield the methods of every route with this path (RFC 9110, 10.2.1); Starlette names those of the first."""
     for method in HTTPMethod:
         scope = {**request.scope, "method": method}
@@ -119,10 +120,14 @@ def allowed_methods(request: Request) -> Iterator[str]:
             yield method
 
 
-async def on_validation_error(request: Request, error: Exception) -> Response:
+async def on_validation_error(request: HTTPConnection, error: Exception) -> Response:
     """Name the place and the rule, and never the input: it may hold a secret."""
-    assert isinstance(error, RequestValidationError)
-    if isinstance(error.body, bytes) and any(found["loc"] == ("body",) for found in error.errors()):
+    assert isinstance(error, ValidationException)
+    if (
+        isinstance(error, RequestValidationError)
+        and isinstance(error.body, bytes)
+        and any(found["loc"] == ("body",) for found in error.errors())
+    ):
         return problem(
             request,
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -152,7 +157,7 @@ def message(found: Mapping[str, Any]) -> str:  # as Pydantic has it
     return str(found["msg"])
 
 
-def malformed_json(request: Request, detail: str) -> Response:
+def malformed_json(request: HTTPConnection, detail: str) -> Response:
     return problem(request, HTTPStatus.BAD_REQUEST, f"The body is no JSON. {detail}", code="malformed_json")
 
 
@@ -167,17 +172,19 @@ class UnhandledErrors:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         try:
             await self.app(scope, receive, send)
+        except WebSocketDisconnect:  # nobody is left who could be told
+            return
         except Exception:  # the last place where the caller can still be answered
-            if current.get().status is not None:
+            if current.get().status is not None and scope["type"] == "http":
                 raise
             logger.exception("http.unhandled_error")
             response = problem(
-                Request(scope),
+                HTTPConnection(scope),
                 HTTPStatus.INTERNAL_SERVER_ERROR,
                 "The service failed. The request id finds the cause in its log.",
             )
@@ -188,3 +195,4 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, on_service_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_exception_handler(WebSocketRequestValidationError, on_validation_error)

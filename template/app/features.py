@@ -28,8 +28,16 @@ from app import (
     # {% if tasks %}
     tasks,
     # {% endif %}
+    # {% if websockets %}
+    websockets,
+    # {% endif %}
 )
 from app.feature import Feature
+
+# {%- if auth and websockets +%}
+from app.websockets import revocation, tickets
+
+# {%- endif +%}
 
 FEATURES: Sequence[Feature] = [
     errors,
@@ -50,6 +58,13 @@ FEATURES: Sequence[Feature] = [
     # {% endif %}
     # {% if tasks %}
     tasks,
+    # {% endif %}
+    # {% if websockets %}
+    websockets,
+    # {% endif %}
+    # {% if auth and websockets %}
+    tickets,
+    revocation,
     # {% endif %}
     # {% if samples and database %}
     items,

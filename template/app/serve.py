@@ -12,6 +12,12 @@ from pydantic_settings import CliApp, SettingsConfigDict, SettingsError
 from app import logs
 from app.settings import ROOT, Commas, Environment, Settings
 
+# {%- if websockets +%}
+from app.websockets.protocol import Protocol
+from app.websockets.settings import WebSocketsSettings
+
+# {%- endif +%}
+
 
 class ServerSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="SERVER_", cli_kebab_case=True, cli_prog_name="poe serve")
@@ -35,6 +41,9 @@ def main() -> int:
     """Return `EX_CONFIG` of sysexits.h where a setting is wrong; workers would not tell."""
     try:
         settings = CliApp.run(ServerSettings)
+        # {% if websockets %}
+        messages = WebSocketsSettings()
+        # {% endif %}
         os.environ["SERVER_WORKERS"] = str(settings.workers)  # as an option it would be a secret of this process
         logs.configure()
         reload = settings.environment is Environment.DEVELOPMENT
@@ -63,6 +72,11 @@ def main() -> int:
         server_header=False,
         access_log=False,
         log_config=None,
+        # {% if websockets %}
+        ws=Protocol,
+        ws_max_size=messages.max_message_bytes,
+        ws_per_message_deflate=False,  # a few bytes would become many
+        # {% endif %}
     )
     return 0
 

@@ -21,7 +21,7 @@ pytest_plugins = [
     # {% if auth %}
     "tests.fixtures.auth",
     # {% endif %}
-    # {% if cache or rate_limit %}
+    # {% if cache or rate_limit or websockets %}
     "tests.fixtures.redis",
     # {% endif %}
     # {% if rate_limit %}
@@ -29,6 +29,9 @@ pytest_plugins = [
     # {% endif %}
     # {% if tasks %}
     "tests.fixtures.tasks",
+    # {% endif %}
+    # {% if websockets %}
+    "tests.fixtures.websockets",
     # {% endif %}
     # this service
 ]

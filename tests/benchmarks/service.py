@@ -59,8 +59,8 @@ FILL = (
 SIGN = f"""
 from uuid import UUID
 from app.auth.settings import AuthSettings
-from app.auth.tokens import AccessToken, Tokens
-print(Tokens(AuthSettings()).write(AccessToken(UUID("{USER}"), UUID("{SESSION}"))), end="")
+from app.auth.tokens import Tokens
+print(Tokens(AuthSettings()).write(UUID("{USER}"), UUID("{SESSION}")), end="")
 """
 
 
@@ -263,7 +263,7 @@ def sign() -> str:
 
 
 def row(*cells: object) -> None:
-    print("|", " | ".join(map(str, cells)), "|")
+    print("|", " | ".join(map(str, cells)), "|", flush=True)
 
 
 def report(route: Route, bare: Sequence[Cost], service: Sequence[Cost]) -> None:

@@ -9,7 +9,15 @@ from app.auth import audit
 from app.auth.audit import Audit, AuditDep
 from app.auth.identity import CurrentUser, OwnerId, SignedIn, current_user, own
 from app.auth.models import User
-from app.auth.policies import PUBLIC_PATHS, check_policies, describe_policies, make_public, public, requires
+from app.auth.policies import (
+    PUBLIC_PATHS,
+    check_policies,
+    describe_policies,
+    make_public,
+    public,
+    requires,
+    signed_in,
+)
 from app.auth.sessions.router import router as sessions
 from app.auth.state import create_auth
 from app.auth.users.router import account
@@ -31,6 +39,7 @@ __all__ = [
     "own",
     "public",
     "requires",
+    "signed_in",
 ]
 
 

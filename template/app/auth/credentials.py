@@ -10,8 +10,9 @@ from app.auth.emails import normalize_email
 from app.auth.models import User
 from app.auth.repository import Credentials, UserRepository
 from app.auth.state import Auth
-from app.auth.throttle import LoginThrottles, network
+from app.auth.throttle import LoginThrottles
 from app.database import Sessions
+from app.http.addresses import network
 
 
 class Verified(NamedTuple):

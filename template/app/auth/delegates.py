@@ -1,15 +1,14 @@
 """Working on somebody's behalf after their request has been answered."""
 
 from http import HTTPStatus
+from math import inf
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth.identity import SignedIn, remember
+from app.auth.identity import SignedIn, introduce
 from app.auth.models import User
 from app.auth.policies import PermissionDenied
-from app.auth.roles import permissions
-from app.context import current
 from app.errors import ServiceError
 
 NO_SESSION = UUID(int=0)
@@ -36,10 +35,10 @@ async def act_for(session: AsyncSession, user_id: str | None, permission: str) -
         user.created_at,
         user.updated_at,
         NO_SESSION,
+        inf,
         "GET" if permission.endswith(":read") else "POST",
     )
     if not signed_in.may(permission):
         raise PermissionDenied(permission)
-    remember(signed_in)
-    await current.get().identify(str(user.id), permissions(user.roles))
+    await introduce(signed_in)
     return signed_in

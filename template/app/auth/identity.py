@@ -1,13 +1,12 @@
 """Who is calling: read with each request, so that whatever ends a session is felt at once."""
 
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from fastapi.requests import HTTPConnection
 from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy import ColumnElement, ForeignKey, bindparam, select
@@ -15,9 +14,9 @@ from sqlalchemy.orm import mapped_column
 
 from app.auth.models import User, UserSession
 from app.auth.roles import grants, permissions
-from app.auth.tokens import TokenInvalid
+from app.auth.tokens import AccessToken, TokenInvalid
 from app.context import READING, RequestContext, current
-from app.database import Conditions, ConnectDep
+from app.database import Conditions, Connect, ConnectDep
 from app.errors import ServiceError
 
 
@@ -38,14 +37,12 @@ def needed(permission: str, method: str) -> str:
 class Bearer(OAuth2PasswordBearer):
     """FastAPI's takes the first of several headers."""
 
-    async def __call__(self, request: HTTPConnection) -> str:
+    async def __call__(self, request: HTTPConnection) -> str | None:
         values = request.headers.getlist("authorization")
         if len(values) > 1:
             raise TokenInvalid
         scheme, _, token = values[0].partition(" ") if values else ("", "", "")
-        if scheme.lower() != "bearer" or not token:
-            raise NotAuthenticated
-        return token
+        return token if scheme.lower() == "bearer" and token else None
 
 
 bearer = Bearer(tokenUrl="v1/auth/token")  # relative, for whoever reads it behind a proxy's prefix
@@ -53,7 +50,7 @@ bearer = Bearer(tokenUrl="v1/auth/token")  # relative, for whoever reads it behi
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Somebody who is signed in, and the method of the request that they make."""
+    """Somebody who is signed in, until when, in seconds since 1970, and the method of the request that they make."""
 
     id: UUID
     email: str
@@ -63,6 +60,7 @@ class SignedIn:
     created_at: datetime
     updated_at: datetime
     session_id: UUID
+    expires_at: float
     method: str
 
     def may(self, permission: str) -> bool:
@@ -91,24 +89,40 @@ FIND = (
     )
 )
 
-# With the request that they make: a server may begin the next one where this one has ended.
-signed_in: ContextVar[tuple[RequestContext, SignedIn]] = ContextVar("signed_in")
 
-
-def remember(user: SignedIn) -> None:
-    signed_in.set((current.get(), user))
-
-
-async def get_current_user(request: Request, text: Annotated[str, Depends(bearer)], connect: ConnectDep) -> SignedIn:
-    token = request.app.state.auth.tokens.read(text)
+async def sign_in(connect: Connect, token: AccessToken, method: str) -> SignedIn | None:
+    """Return who has the token, where neither they nor their session have come to an end."""
     async with connect() as connection:  # given back before the endpoint begins, which may take its time
-        found = await connection.execute(FIND, {**token._asdict(), "now": datetime.now(UTC)})
+        found = await connection.execute(
+            FIND, {"user_id": token.user_id, "session_id": token.session_id, "now": datetime.now(UTC)}
+        )
         row = found.one_or_none()
-    if row is None:
+    return row and SignedIn(*row, token.expires_at, method)
+
+
+def remember(context: RequestContext, user: SignedIn) -> None:
+    context.principal = user
+    context.permissions = permissions(user.roles)
+
+
+async def introduce(user: SignedIn) -> None:
+    """Have it be the user who makes this request, and tell whoever waits for that."""
+    context = current.get()
+    remember(context, user)
+    await context.identify(str(user.id), context.permissions)
+
+
+async def get_current_user(
+    request: HTTPConnection, text: Annotated[str | None, Depends(bearer)], connect: ConnectDep
+) -> SignedIn:
+    auth = request.app.state.auth
+    token = auth.tokens.read(text) if text else await auth.find_token(request)
+    if token is None:
+        raise NotAuthenticated
+    user = await sign_in(connect, token, request.scope.get("method", "GET"))
+    if user is None:
         raise TokenInvalid
-    user = SignedIn(*row, request.method)
-    remember(user)
-    await current.get().identify(str(user.id), permissions(user.roles))
+    await introduce(user)
     return user
 
 
@@ -117,8 +131,8 @@ CurrentUser = Annotated[SignedIn, Depends(get_current_user)]
 
 def current_user() -> SignedIn:
     """Return who is calling, where no parameter can; raise `LookupError` where nobody is signed in."""
-    context, user = signed_in.get()
-    if context is not current.get():
+    user = current.get().principal
+    if not isinstance(user, SignedIn):
         raise LookupError("Nobody is signed in.")
     return user
 

@@ -1,11 +1,13 @@
 """Who may call what: every route says so, or the application does not start."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI
 from fastapi.dependencies.models import Dependant
+from fastapi.requests import HTTPConnection
 from fastapi.routing import RouteContext, iter_route_contexts
 from structlog.stdlib import get_logger
 
@@ -34,12 +36,12 @@ class PolicyMissing(Exception):
         super().__init__(f"Nothing says who may call {', '.join(routes)}; docs/auth.md tells how to.")
 
 
+@dataclass(frozen=True)
 class Requires:
-    def __init__(self, permission: str) -> None:
-        self.permission = permission
+    permission: str
 
-    async def __call__(self, request: Request, user: CurrentUser, sessions: SessionsDep) -> None:
-        permission = needed(self.permission, request.method)
+    async def __call__(self, request: HTTPConnection, user: CurrentUser, sessions: SessionsDep) -> None:
+        permission = needed(self.permission, user.method)
         if not user.may(permission):
             audit = Audit(sessions, identify(request).address)
             audit.add_refused("denied", actor=user.id, permission=permission)
@@ -58,6 +60,7 @@ async def let_everybody_in() -> None: ...
 
 
 public: Any = Depends(let_everybody_in)  # as FastAPI types it
+signed_in: Any = Depends(get_current_user)
 
 
 def make_public(app: FastAPI, path: str) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
 from sqlalchemy import case, delete, func, select
@@ -67,16 +66,3 @@ class LoginThrottles:
         await self.session.execute(
             delete(LoginThrottle).where(LoginThrottle.key.in_(old.with_for_update(skip_locked=True)))
         )
-
-
-def network(address: str | None) -> str:
-    """Return what an address counts as: the owner of an IPv6 address has a whole network of them."""
-    if address is None:
-        return "unknown"
-    try:
-        ip = ip_address(address)
-    except ValueError:  # a name that a test or a local socket has given
-        return address
-    if isinstance(ip, IPv6Address):
-        return str(ip.ipv4_mapped or ip_network((ip, 64), strict=False))
-    return str(ip)

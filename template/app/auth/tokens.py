@@ -31,8 +31,11 @@ class TokenInvalid(ServiceError):
 
 
 class AccessToken(NamedTuple):
+    """Of a user, in a session; `expires_at` is in seconds since 1970."""
+
     user_id: UUID
     session_id: UUID
+    expires_at: float
 
 
 class UniqueClaims(jwt.PyJWT):
@@ -73,14 +76,14 @@ class Tokens:
     def sign(self, claims: dict[str, Any]) -> str:  # JSON
         return self.jwt.encode(claims, self.access_key, ALGORITHM, self.headers)
 
-    def write(self, token: AccessToken) -> str:
+    def write(self, user_id: UUID, session_id: UUID) -> str:
         now = datetime.now(UTC)
         return self.sign(
             {
                 "iss": self.issuer,
                 "aud": self.audience,
-                "sub": str(token.user_id),
-                "sid": str(token.session_id),
+                "sub": str(user_id),
+                "sid": str(session_id),
                 "jti": uuid4().hex,
                 "iat": now,
                 "exp": now + timedelta(seconds=self.access_ttl),
@@ -104,7 +107,7 @@ class Tokens:
             )
             if claims["exp"] - claims["iat"] > LONGEST_TTL:  # TypeError where they are text
                 raise TokenInvalid
-            return AccessToken(UUID(claims["sub"]), UUID(claims["sid"]))
+            return AccessToken(UUID(claims["sub"]), UUID(claims["sid"]), claims["exp"])
         except (jwt.InvalidTokenError, AttributeError, OverflowError, TypeError, ValueError):
             raise TokenInvalid from None
 

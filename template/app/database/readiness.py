@@ -1,10 +1,11 @@
 """Whether the database answers, and whether its tables are those of this code."""
 
 import ast
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database.engine import create_engine
 from app.database.settings import DatabaseSettings
@@ -18,9 +19,13 @@ class MigrationPending(Exception):
 
 class Readiness:
     def __init__(self, settings: DatabaseSettings) -> None:
-        # Not those of the requests: a service whose connections are all busy is not broken.
-        self.engine = create_engine(settings, pooled=False).execution_options(read_only=True)
+        self.settings = settings
         self.known, self.heads = history(ROOT / "migrations" / "versions")
+
+    @cached_property
+    def engine(self) -> AsyncEngine:
+        """Not that of the requests: a service whose connections are all busy is not broken."""
+        return create_engine(self.settings, pooled=False).execution_options(read_only=True)
 
     async def ping(self) -> None:
         async with self.engine.connect() as connection:

@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from fastapi.requests import HTTPConnection
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
@@ -16,7 +17,7 @@ Connect = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 HALF = "A part of this transaction has failed; put what may fail into `async with session.begin_nested()`."
 
 
-async def get_sessions(request: Request) -> Sessions:
+async def get_sessions(request: HTTPConnection) -> Sessions:
     sessions: Sessions = request.state.sessions
     return sessions
 
@@ -53,7 +54,7 @@ async def get_read_session(sessions: SessionsDep) -> AsyncGenerator[AsyncSession
 ReadSessionDep = Annotated[AsyncSession, Depends(get_read_session, scope="request")]
 
 
-async def get_connect(request: Request) -> Connect:
+async def get_connect(request: HTTPConnection) -> Connect:
     """For a single read, outside of the request's transaction and without one of its own."""
     connect: Connect = request.state.connect
     return connect

@@ -6,9 +6,8 @@ from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
 
 from app.errors import UNREADABLE, problem
 
@@ -106,10 +105,7 @@ def body_bytes(scope: Scope) -> float:
 
 
 async def refuse_host(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await WebSocket(scope, receive, send).close()
-        return
     response = problem(
-        Request(scope), HTTPStatus.BAD_REQUEST, "This service does not have that name.", code="host_not_allowed"
+        HTTPConnection(scope), HTTPStatus.BAD_REQUEST, "This service does not have that name.", code="host_not_allowed"
     )
     await response(scope, receive, send)

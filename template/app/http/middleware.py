@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from time import perf_counter
 
-from starlette.requests import Request
+from fastapi import WebSocketDisconnect
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.types import EventDict
@@ -16,6 +17,8 @@ from app.errors import problem
 
 Header = tuple[bytes, bytes]
 
+STARTS = {"http.response.start", "websocket.http.response.start"}
+ABNORMAL, POLICY_VIOLATION, INTERNAL_ERROR = 1006, 1008, 1011  # RFC 6455, section 7.4.1
 PLAIN_TEXT = (b"content-type", b"text/plain; charset=utf-8")
 # What browsers and caches may do with an answer that says nothing else.
 POLICY = [
@@ -51,22 +54,20 @@ class RequestContextMiddleware:
             return
         context = identify(scope)
         current.set(context)  # and never reset: the server, too, logs on behalf of this request
-        if scope["type"] == "websocket":  # which has no outcome that anything could wait for
-            context.status = HTTPStatus.SWITCHING_PROTOCOLS
-            await self.app(scope, receive, send)
-            return
-        policy = self.https_policy if scope.get("scheme") == "https" else POLICY
-        answer = Answer(scope, receive, send, context, policy)
+        policy = self.https_policy if scope.get("scheme") in {"https", "wss"} else POLICY
+        kind = Handshake if scope["type"] == "websocket" else Answer
+        answer = kind(scope, receive, send, context, policy)
         try:
             await self.app(scope, receive, answer.send)
         finally:
             if context.status is None:
-                answer.ended = perf_counter()
                 await context.settle(committed=False)
+            if context.status is None or kind is Handshake:
+                answer.ended = perf_counter()
             self.write(
                 {
                     "event": "http.request",
-                    "method": scope["method"],
+                    "method": scope.get("method", "GET"),
                     "route": route(scope),
                     "status": context.status,
                     "duration_ms": round((answer.ended - answer.started) * 1000, 3),
@@ -92,7 +93,7 @@ class Answer:
         self.started = self.ended = perf_counter()
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] in STARTS:
             given = list(message.get("headers", ()))
             if message["status"] >= 400 and PLAIN_TEXT in given and refuses(self.scope, message["status"]):
                 self.refused = message  # until its text is there
@@ -113,13 +114,41 @@ class Answer:
                 (b"x-request-id", context.request_id.encode()),
             ]
         elif self.refused is not None:
-            response = refusal(Request(self.scope), self.refused, message.get("body", b""))
+            response = refusal(HTTPConnection(self.scope), self.refused, message.get("body", b""))
             self.refused = None
             await response(self.scope, self.receive, self.send)
             self.transmit = swallow  # what there may be more of it
             return
         await self.transmit(message)
         self.ended = perf_counter()
+
+
+class Handshake(Answer):
+    """A WebSocket's: until it is accepted it can be refused as a request can, and afterwards only be closed."""
+
+    __slots__ = ()
+
+    def may_refuse(self) -> bool:
+        return self.context.status is None and "websocket.http.response" in (self.scope.get("extensions") or ())
+
+    async def send(self, message: Message) -> None:
+        context = self.context
+        if message["type"] == "websocket.accept":
+            await context.settle(committed=True)
+            context.status = HTTPStatus.SWITCHING_PROTOCOLS
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
+        elif message["type"] == "websocket.close" and context.status is None:
+            await context.settle(committed=False)
+            context.status = HTTPStatus.FORBIDDEN  # which is what servers make of it
+        elif message["type"] in STARTS and not self.may_refuse():
+            code = POLICY_VIOLATION if message["status"] < HTTPStatus.INTERNAL_SERVER_ERROR else INTERNAL_ERROR
+            await self.send({"type": "websocket.close", "code": code})
+            self.transmit = swallow
+            return
+        try:
+            await super().send(message)
+        except OSError:  # the client has gone; Starlette says so only where it has accepted it
+            raise WebSocketDisconnect(ABNORMAL) from None
 
 
 async def swallow(message: Message) -> None: ...
@@ -136,7 +165,7 @@ def identify(scope: Scope) -> RequestContext:
     return RequestContext(
         id[0].decode() if id else f"{random.getrandbits(128):032x}",
         trace_id=trace[1].decode() if trace else None,
-        opened=scope.get("state", {}) if scope["type"] == "http" else {},
+        opened=scope.get("state", {}),
         reads=scope.get("method") in READING,
     )
 
@@ -146,7 +175,7 @@ def refuses(scope: Scope, status: int) -> bool:
     return status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or "endpoint" not in scope
 
 
-def refusal(request: Request, start: Message, text: bytes) -> Response:
+def refusal(request: HTTPConnection, start: Message, text: bytes) -> Response:
     """Keep the words and what other middleware has added, for CORS for example."""
     headers = {
         str(name, "latin-1"): str(value, "latin-1")
@@ -169,4 +198,5 @@ def private(scope: Scope, given: Sequence[Header]) -> Iterable[Header]:
 def route(scope: Scope) -> str | None:
     """Return the template (`/v1/orders/{id}`), never the path itself: paths are without number and hold identifiers."""
     matched = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
-    return matched.path if matched else None
+    whole = getattr(matched, "starlette_route", None) or matched  # with the prefix of a WebSocket's router
+    return whole.path if whole else None

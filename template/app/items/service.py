@@ -24,6 +24,11 @@ from app.database import Page, PageQuery, SessionDep
 from app.errors import ServiceError
 from app.items.models import Item
 from app.items.repository import ItemRepository
+
+# {%- if websockets +%}
+from app.items.rooms import tell
+
+# {%- endif +%}
 from app.items.schemas import ItemCreate, ItemRead, ItemUpdate
 
 # Two at a time, in threads: more would take the processor from everybody else's requests.
@@ -45,7 +50,11 @@ class ItemService:
         # {% if cache %}
         invalidate("items")
         # {% endif %}
-        return await self.items.add(Item(**data.model_dump()))
+        item = await self.items.add(Item(**data.model_dump()))
+        # {% if websockets %}
+        tell("created", item)
+        # {% endif %}
+        return item
 
     # {% if cache %}
     @cached("items:page:{query}", ttl="1m", tags=["items"])
@@ -72,14 +81,24 @@ class ItemService:
         item = await self.get(id)
         for name, value in data.model_dump().items():
             setattr(item, name, value)
-        return await self.items.add(item)
+        await self.items.add(item)
+        # {% if websockets %}
+        tell("changed", item)
+        # {% endif %}
+        return item
 
     async def delete(self, id: UUID) -> None:
         # {% if cache %}
         invalidate("items")
         # {% endif %}
+        # {% if websockets %}
+        item = await self.get(id)
+        # {% endif %}
         if not await self.items.delete(id):
             raise ItemNotFound(id)
+        # {% if websockets %}
+        tell("deleted", item)
+        # {% endif %}
 
     async def export(self) -> AsyncGenerator[str]:
         """Ask the database, and return CSV in pieces (RFC 4180)."""

@@ -63,6 +63,14 @@ def add_time(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     return event
 
 
+# What the server says of a WebSocket, with the whole URL or with nothing: the request's own line says more.
+NO_NEWS = ('%s - "WebSocket ', "connection open", "connection closed", "connection rejected")
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(NO_NEWS)
+
+
 PROCESSORS: Sequence[Processor] = (structlog.stdlib.add_log_level, add_time, add_request)
 
 
@@ -118,6 +126,7 @@ def configure() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"  # the request's own line says more
+        logger.addFilter(is_news)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # below that it logs whole URLs, with the secrets in them
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # below that it logs its own caches and logs
 

@@ -1,16 +1,15 @@
 """Counts every request by its address before anything looks at it, and tells with each answer what is left."""
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocketClose
 
 from app.errors import problem
+from app.http.addresses import network
 from app.rate_limit.counters import Counters, MemoryCounters
 from app.rate_limit.policies import Policy
-from app.rate_limit.visits import RateLimitExceeded, Visit, network
+from app.rate_limit.visits import RateLimitExceeded, Visit
 
 UNLIMITED = {"/livez", "/readyz", "/metrics"}
-TRY_LATER = 1008  # policy violation (RFC 6455)
 
 
 class RateLimits:
@@ -32,12 +31,15 @@ class RateLimitMiddleware:
             await self.app(scope, receive, send)
             return
         limits, client = self.limits, scope["client"]
-        visit = Visit(network(client[0] if client else None), limits.counters, limits.overrides)
+        visit = Visit(f"address:{network(client[0] if client else None)}", limits.counters, limits.overrides)
         if limits.default is not None:
             try:
                 await visit.enter(limits.default)
             except RateLimitExceeded as error:
-                await refuse(error, scope, receive, Answer(visit, send).send)
+                response = problem(
+                    HTTPConnection(scope), error.status, error.detail, code=error.code, headers=error.headers
+                )
+                await response(scope, receive, Answer(visit, send).send)
                 return
         scope.setdefault("state", {})["rate_limit"] = visit
         await self.app(scope, receive, Answer(visit, send).send)
@@ -62,14 +64,3 @@ class Answer:
                 (b"ratelimit", left.encode()),
             ]
         await self.transmit(message)
-
-
-async def refuse(error: RateLimitExceeded, scope: Scope, receive: Receive, send: Send) -> None:
-    request = scope
-    if scope["type"] == "websocket":
-        if "websocket.http.response" not in (scope.get("extensions") or {}):
-            await WebSocketClose(TRY_LATER)(scope, receive, send)
-            return
-        request = {**scope, "type": "http", "method": "GET"}
-    response = problem(Request(request), error.status, error.detail, code=error.code, headers=error.headers)
-    await response(scope, receive, send)

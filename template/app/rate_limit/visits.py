@@ -1,11 +1,10 @@
 """What one request counts for: its address, and instead of that whoever is calling as soon as that is known."""
 
-from contextlib import suppress
 from http import HTTPStatus
-from ipaddress import IPv6Address
 from typing import Any
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from fastapi.requests import HTTPConnection
 
 from app.context import current
 from app.errors import ServiceError
@@ -70,8 +69,8 @@ class Limit:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
 
-    async def __call__(self, request: Request) -> None:
-        visit: Visit = request.state.rate_limit
+    async def __call__(self, connection: HTTPConnection) -> None:
+        visit: Visit = connection.state.rate_limit
         await visit.enter(self.policy)
 
 
@@ -85,14 +84,3 @@ def limit(name: str, rate: str) -> Any:  # a dependency, which FastAPI types as 
 
 def principal(id: str) -> str:
     return f"principal:{id}"
-
-
-def network(address: str | None) -> str:
-    """Return the bucket of an address; the owner of one of IPv6 has a whole network of them."""
-    if address is None:  # a local socket
-        return "address:unknown"
-    if ":" in address:
-        with suppress(ValueError):  # something else, that a proxy has given
-            ip = IPv6Address(address)
-            return f"address:{ip.ipv4_mapped or IPv6Address(int(ip) >> 64 << 64)}"
-    return f"address:{address}"

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field, PositiveInt, SecretStr, ValidationInfo, field_validator
 from redis.asyncio.connection import parse_url
 
+from app.http.urls import with_password
 from app.redis.connection import OPTIONS, make
 from app.settings import Environment
 
@@ -32,6 +33,11 @@ class RedisFields(BaseModel):
         validation_alias="REDIS_URL",
         description="redis://user:password@host:6379/0, where a feature does not name a server of its own",
     )
+    redis_password: SecretStr | None = Field(
+        default=None,
+        validation_alias="REDIS_PASSWORD",
+        description="wins over a password in REDIS_URL, and is written as it is",
+    )
     url: RedisUrl | None = Field(
         default=None, validate_default=True, description="where all processes share it; unset: that of REDIS_URL"
     )
@@ -39,7 +45,10 @@ class RedisFields(BaseModel):
     @field_validator("url")
     @classmethod
     def find_url(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        url = url or info.data.get("redis_url")
+        if url is None:
+            url, password = info.data.get("redis_url"), info.data.get("redis_password")
+            if url is not None and password is not None:
+                url = with_password(url, password)
         several = info.data.get("workers", 1) > 1
         if url is None and several and info.data.get("environment") is Environment.PRODUCTION:
             raise ValueError(

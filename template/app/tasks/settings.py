@@ -1,11 +1,12 @@
 """Which broker carries the tasks, how long and how often they may run, and how long is known what became of them."""
 
 from typing import Annotated, Self
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PositiveInt, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from app.http.urls import with_password
 from app.settings import Environment, Settings
 from app.tasks.definitions import TASKS
 
@@ -30,6 +31,11 @@ class TasksSettings(Settings):
         validation_alias="REDIS_URL",
         description="redis://user:password@host:6379/0, where a feature does not name a server of its own",
     )
+    redis_password: SecretStr | None = Field(
+        default=None,
+        validation_alias="REDIS_PASSWORD",
+        description="wins over a password in REDIS_URL, and is written as it is",
+    )
     broker_url: BrokerUrl | None = Field(
         default=None,
         description="amqp://user@host/name or redis://…; unset: that of REDIS_URL, or in development none: tasks then"
@@ -52,7 +58,7 @@ class TasksSettings(Settings):
     def check_broker(self) -> Self:
         if self.environment is Environment.PRODUCTION and self.broker() is None:
             raise ValueError("TASKS_BROKER_URL or REDIS_URL must name a broker in production")
-        if self.broker_password is not None and self.broker_url is None:
+        if self.broker_password is not None and self.broker_url is None and self.redis_url is not None:
             raise ValueError("TASKS_BROKER_PASSWORD needs TASKS_BROKER_URL")
         return self
 
@@ -67,11 +73,10 @@ class TasksSettings(Settings):
         return self
 
     def broker(self) -> str | None:
-        """Return the URL, with `broker_password` where it is given by itself."""
-        url = self.broker_url or self.redis_url
-        if url is None or self.broker_password is None:
-            return url.get_secret_value() if url else None
-        parts = urlsplit(url.get_secret_value())
-        password = quote(self.broker_password.get_secret_value(), safe="")
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{password}@{host}"))
+        """Return the URL, with its password where that is given by itself."""
+        url, given = (
+            (self.broker_url, self.broker_password) if self.broker_url else (self.redis_url, self.redis_password)
+        )
+        if url is not None and given is not None:
+            url = with_password(url, given)
+        return url.get_secret_value() if url else None

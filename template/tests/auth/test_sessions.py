@@ -192,9 +192,9 @@ async def test_a_token_that_comes_again_later_ends_the_session_for_good(
 async def test_of_many_refreshes_at_the_same_time_one_succeeds(live: AsyncClient, engine: AsyncEngine) -> None:
     tokens = await log_in(live)
 
-    responses = await asyncio.gather(*(refresh(live, tokens) for _ in range(20)))
+    responses = await asyncio.gather(*(refresh(live, tokens) for _ in range(10)))
 
-    assert Counter(response.status_code for response in responses) == {HTTPStatus.OK: 1, HTTPStatus.UNAUTHORIZED: 19}
+    assert Counter(response.status_code for response in responses) == {HTTPStatus.OK: 1, HTTPStatus.UNAUTHORIZED: 9}
     assert {response.json().get("type") for response in responses} == {None, REUSED}
     async with engine.connect() as connection:
         used = (await connection.scalars(select(RefreshToken.used_at.is_not(None)))).all()

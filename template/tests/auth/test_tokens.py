@@ -15,9 +15,9 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 
-from app.auth.tokens import AccessToken, Tokens
+from app.auth.tokens import Tokens
 from app.main import create_app
-from tests.fixtures.auth import MakeUser, log_in
+from tests.fixtures.auth import MakeUser, SignIn, log_in
 from tests.fixtures.http import Upstream, connect
 from tests.fixtures.logs import Logged
 
@@ -71,11 +71,9 @@ class Forger:
 
 
 @pytest.fixture
-async def good(client: AsyncClient, make_user: MakeUser) -> str:
-    await make_user()
-    tokens = await log_in(client)
-    del client.headers["Authorization"]
-    return str(tokens["access_token"])
+async def good(client: AsyncClient, sign_in: SignIn) -> str:
+    await sign_in(client)
+    return str(client.headers.pop("Authorization")).removeprefix("Bearer ")
 
 
 @pytest.fixture
@@ -109,9 +107,9 @@ async def test_an_access_token_says_what_it_has_to(client: AsyncClient, make_use
 
 
 def test_no_two_tokens_have_the_same_identifier(app: FastAPI) -> None:
-    token = AccessToken(uuid4(), uuid4())
+    token = uuid4(), uuid4()
 
-    first, second = app.state.auth.tokens.write(token), app.state.auth.tokens.write(token)
+    first, second = app.state.auth.tokens.write(*token), app.state.auth.tokens.write(*token)
 
     assert decode(first.split(".")[1])["jti"] != decode(second.split(".")[1])["jti"]
 

@@ -14,18 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.models import AuditEntry, User
 from app.auth.roles import ROLES
-from tests.fixtures.auth import PASSWORD, MakeUser, act_as, log_in
+from tests.fixtures.auth import PASSWORD, MakeUser, SignIn, act_as, log_in
 
 NEW_PASSWORD = "staple battery horse correct"
 FIELDS = {"id", "email", "name", "roles", "is_active", "created_at", "updated_at"}
 
 
 @pytest.fixture
-async def ada(client: AsyncClient, make_user: MakeUser) -> User:
+async def ada(client: AsyncClient, sign_in: SignIn) -> User:
     """An administrator, who is the client."""
-    user = await make_user("ada@example.org", "admin")
-    await log_in(client, "ada@example.org")
-    return user
+    return await sign_in(client, "ada@example.org", "admin")
 
 
 async def create(client: AsyncClient, **fields: object) -> dict[str, Any]:
@@ -61,10 +59,9 @@ async def test_an_account_can_be_read_and_its_name_changed(client: AsyncClient, 
     ids=repr,
 )
 async def test_nothing_else_of_an_account_can_be_changed(
-    client: AsyncClient, make_user: MakeUser, fields: dict[str, object]
+    client: AsyncClient, sign_in: SignIn, fields: dict[str, object]
 ) -> None:
-    await make_user()
-    await log_in(client)
+    await sign_in(client)
     before = (await client.get("/v1/users/me")).json()
 
     response = await client.patch("/v1/users/me", json=fields)
@@ -280,11 +277,10 @@ async def test_no_answer_shows_a_hash(client: AsyncClient, ada: User, session: A
 
 
 @pytest.fixture
-async def clerk(client: AsyncClient, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch) -> AsyncClient:
+async def clerk(client: AsyncClient, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> AsyncClient:
     """Somebody who may write users, but not all that an administrator may."""
     monkeypatch.setitem(cast("dict[str, list[str]]", ROLES), "clerk", [*ROLES["user"], "users:*"])
-    await make_user("clerk@example.org", "clerk")
-    await log_in(client, "clerk@example.org")
+    await sign_in(client, "clerk@example.org", "clerk")
     return client
 
 
@@ -319,9 +315,8 @@ async def test_a_role_that_may_do_less_can_be_given(clerk: AsyncClient) -> None:
     assert response.json()["roles"] == ["clerk", "user"]
 
 
-async def test_a_role_that_no_longer_exists_grants_nothing(client: AsyncClient, make_user: MakeUser) -> None:
-    await make_user("ada@example.org", "emperor")
-    await log_in(client)
+async def test_a_role_that_no_longer_exists_grants_nothing(client: AsyncClient, sign_in: SignIn) -> None:
+    await sign_in(client, "ada@example.org", "emperor")
 
     response = await client.get("/v1/users")
 

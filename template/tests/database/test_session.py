@@ -357,7 +357,7 @@ async def test_failing_requests_keep_no_connection(service: FastAPI, caller: Asy
         await session.execute(select(1))
         raise ShelfFull("There is no room.")
 
-    for _ in range(10):
+    for _ in range(3):
         await asyncio.gather(*(caller.post("/tests/shelves") for _ in range(10)))
 
     assert pool(service).checkedout() == 0

@@ -5,10 +5,9 @@ from http import HTTPStatus
 from time import perf_counter
 
 import pytest
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.testclient import TestClient
 from httpx2 import AsyncClient
-from starlette.websockets import WebSocketDisconnect
 
 from app.main import create_app
 from tests.fixtures.http import connect

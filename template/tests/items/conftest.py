@@ -3,11 +3,10 @@
 import pytest
 from httpx2 import AsyncClient
 
-from tests.fixtures.auth import MakeUser, log_in
+from tests.fixtures.auth import SignIn
 
 
 @pytest.fixture
-async def client(client: AsyncClient, make_user: MakeUser) -> AsyncClient:
-    await make_user()
-    await log_in(client)
+async def client(client: AsyncClient, sign_in: SignIn) -> AsyncClient:
+    await sign_in(client)
     return client

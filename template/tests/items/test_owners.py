@@ -5,16 +5,15 @@ from http import HTTPStatus
 import pytest
 from httpx2 import AsyncClient
 
-from tests.fixtures.auth import MakeUser, log_in
+from tests.fixtures.auth import SignIn
 from tests.items.test_items import LAMP, create
 
 
 @pytest.fixture
-async def stranger(client: AsyncClient, make_user: MakeUser) -> dict[str, str]:
+async def stranger(client: AsyncClient, sign_in: SignIn) -> dict[str, str]:
     """What somebody else sends to be somebody else."""
     mine = client.headers["Authorization"]
-    await make_user("bob@example.org")
-    await log_in(client, "bob@example.org")
+    await sign_in(client, "bob@example.org")
     theirs = {"Authorization": client.headers["Authorization"]}
     client.headers["Authorization"] = mine
     return theirs

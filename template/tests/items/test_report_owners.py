@@ -7,16 +7,15 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import User
-from tests.fixtures.auth import MakeUser, log_in
+from tests.fixtures.auth import SignIn, log_in
 from tests.fixtures.tasks import RunTasks
 from tests.items.test_items import create
 
 
-async def test_everybody_gets_their_own(client: AsyncClient, make_user: MakeUser, run_tasks: RunTasks) -> None:
+async def test_everybody_gets_their_own(client: AsyncClient, sign_in: SignIn, run_tasks: RunTasks) -> None:
     await create(client)
     mine = await client.post("/v1/items/reports")
-    await make_user("bob@example.org")
-    await log_in(client, "bob@example.org")
+    await sign_in(client, "bob@example.org")
 
     theirs = await client.post("/v1/items/reports")
     await run_tasks()

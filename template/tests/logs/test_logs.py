@@ -97,6 +97,24 @@ def test_what_is_below_the_level_is_not_written(logged: Logged, app: FastAPI) ->
     assert logged() == []
 
 
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ('%s - "WebSocket %s" [accepted]', ("127.0.0.1", "/?token=hunter2")),
+        ('%s - "WebSocket %s" %d', ("127.0.0.1", "/?token=hunter2", 403)),
+        ("connection rejected (%d %s)", (403, "Forbidden")),
+        ("connection open", ()),
+        ("connection closed", ()),
+    ],
+)
+def test_what_the_server_says_of_a_socket_is_not_written(
+    logged: Logged, app: FastAPI, message: str, arguments: tuple[object, ...]
+) -> None:
+    logging.getLogger("uvicorn.error").info(message, *arguments)
+
+    assert logged() == []
+
+
 def test_nobody_has_another_way_out(logged: Logged) -> None:
     logging.config.dictConfig(LOGGING_CONFIG)
     logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))

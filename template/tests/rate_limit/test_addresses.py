@@ -1,15 +1,14 @@
 """Who is not known is counted by the address, whatever they say about themselves."""
 
 from http import HTTPStatus
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.context import RequestContext, current
-from tests.fixtures.http import connect
+from tests.fixtures.http import connect, shake_hands
 
 OK, REFUSED = HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS
 
@@ -98,31 +97,6 @@ async def test_a_network_of_ipv6_is_one_caller(app: FastAPI, address: str, neigh
         assert await ask(client, 1) == [status]
 
 
-async def shake_hands(app: FastAPI, **extensions: dict[str, Any]) -> list[Message]:
-    """Return what the service sends to whom wants a websocket."""
-    sent: list[Message] = []
-
-    async def receive() -> Message:
-        return {"type": "websocket.connect"}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    scope: Scope = {
-        "type": "websocket",
-        "scheme": "ws",
-        "path": "/tests/socket",
-        "query_string": b"",
-        "headers": [(b"host", b"test")],
-        "client": ("127.0.0.1", 50000),
-        "server": ("test", 80),
-        "subprotocols": [],
-        "extensions": {name.replace("_", "."): value for name, value in extensions.items()},
-    }
-    await app(scope, receive, send)
-    return sent
-
-
 async def test_a_handshake_counts_too(app: FastAPI, client: AsyncClient) -> None:
     accepted = await shake_hands(app)
 
@@ -144,7 +118,7 @@ async def test_a_handshake_is_not_that_of_whoever_called_before_on_the_connectio
 async def test_a_handshake_is_refused_with_an_answer(app: FastAPI, client: AsyncClient) -> None:
     await exceed(client)
 
-    start, body = await shake_hands(app, websocket_http_response={})
+    start, body = await shake_hands(app, denial=True)
 
     headers = dict(start["headers"])
     assert start["type"] == "websocket.http.response.start"

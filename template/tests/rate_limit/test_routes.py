@@ -1,11 +1,12 @@
 """A route can have a limit of its own, by name."""
 
 import pytest
+from fastapi import FastAPI, WebSocket
 from httpx2 import AsyncClient
 
 from app.main import create_app
 from app.rate_limit import limit
-from tests.fixtures.http import connect
+from tests.fixtures.http import connect, shake_hands
 from tests.rate_limit.conftest import router
 from tests.rate_limit.test_addresses import OK, REFUSED, ask
 
@@ -68,3 +69,17 @@ def test_a_name_can_be_written_into_settings_and_headers(name: str) -> None:
 def test_a_number_that_is_none_is_refused(rate: str) -> None:
     with pytest.raises(ValueError, match="like 100/minute"):
         limit("tests-other", rate)
+
+
+async def test_a_socket_has_a_limit_too(app: FastAPI, client: AsyncClient) -> None:
+    @app.websocket("/tests/feed", dependencies=[limit("tests-prints", "2/minute")])
+    async def feed(websocket: WebSocket) -> None:
+        await websocket.accept()
+
+    accepted = [*await shake_hands(app, "/tests/feed"), *await shake_hands(app, "/tests/feed")]
+    start, body = await shake_hands(app, "/tests/feed", denial=True)
+
+    assert [message["type"] for message in accepted] == ["websocket.accept"] * 2
+    assert start["status"] == REFUSED
+    assert dict(start["headers"]).keys() >= {b"retry-after", b"ratelimit", b"ratelimit-policy"}
+    assert b'"/problems/rate_limit_exceeded"' in body["body"]

@@ -3,6 +3,7 @@
 import pytest
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
+from redis.asyncio.connection import parse_url
 
 from app.redis import RedisFields
 from app.settings import Settings
@@ -36,6 +37,35 @@ def test_a_feature_has_a_server_of_its_own_or_that_of_all(monkeypatch: pytest.Mo
     monkeypatch.setenv("SHELF_URL", own)
 
     assert ShelfSettings().url == SecretStr(used)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("redis://host", "redis://:p%40ss%2Fw%25rd@host"),
+        (
+            "rediss://user:old@host:6380/1?ssl_cert_reqs=none",
+            "rediss://user:p%40ss%2Fw%25rd@host:6380/1?ssl_cert_reqs=none",
+        ),
+        ("redis://[::1]:6379", "redis://:p%40ss%2Fw%25rd@[::1]:6379"),
+        ("unix:///run/redis.sock", "unix://:p%40ss%2Fw%25rd@/run/redis.sock"),
+    ],
+)
+def test_a_password_of_its_own_is_written_as_it_is(monkeypatch: pytest.MonkeyPatch, given: str, used: str) -> None:
+    monkeypatch.setenv("REDIS_URL", given)
+    monkeypatch.setenv("REDIS_PASSWORD", "p@ss/w%rd")
+
+    url = ShelfSettings().url
+
+    assert url == SecretStr(used)
+    assert parse_url(used)["password"] == "p@ss/w%rd"
+
+
+def test_it_is_that_of_the_server_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELF_URL", "redis://own")
+    monkeypatch.setenv("REDIS_PASSWORD", "hunter2")
+
+    assert ShelfSettings().url == SecretStr("redis://own")
 
 
 def test_in_production_several_processes_share_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,19 @@ def test_a_password_of_its_own_is_written_as_it_is(monkeypatch: pytest.MonkeyPat
     assert TasksSettings().broker() == "amqp://service:p%40ss%2Fw%25rd@broker:5672/orders"
 
 
+def test_that_of_redis_is_not_lost_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "rediss://:old@localhost/1?ssl_cert_reqs=none")
+    monkeypatch.setenv("REDIS_PASSWORD", "p@ss/w%rd")
+
+    assert TasksSettings().broker() == "rediss://:p%40ss%2Fw%25rd@localhost/1?ssl_cert_reqs=none"
+
+
+def test_a_password_for_the_containers_does_no_harm_in_development(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKS_BROKER_PASSWORD", "hunter2")
+
+    assert TasksSettings().broker() is None
+
+
 def test_a_task_has_time_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKS_SOFT_LIMIT", "90")
 

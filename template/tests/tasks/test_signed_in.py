@@ -13,7 +13,7 @@ from app.auth import CurrentUser, User
 from app.auth.delegates import act_for
 from app.database import SessionDep
 from app.tasks import Run, TaskRead, enqueue, task
-from tests.fixtures.auth import MakeUser, log_in
+from tests.fixtures.auth import SignIn
 from tests.fixtures.tasks import RunTasks
 
 
@@ -24,15 +24,14 @@ async def introduce(run: Run) -> list[str]:
 
 
 @pytest.fixture
-async def client(app: FastAPI, client: AsyncClient, make_user: MakeUser) -> AsyncClient:
+async def client(app: FastAPI, client: AsyncClient, sign_in: SignIn) -> AsyncClient:
     """Somebody who is signed in, and may order an introduction."""
 
     @app.post("/v1/introductions")
     async def order(session: SessionDep, user: CurrentUser) -> TaskRead:
         return TaskRead.model_validate(await enqueue(session, introduce), from_attributes=True)
 
-    await make_user()
-    await log_in(client)
+    await sign_in(client)
     return client
 
 
@@ -52,10 +51,9 @@ async def test_it_is_done_on_behalf_of_who_has_ordered_it(client: AsyncClient, r
     assert response.json()["result"] == ["ada@example.org", "user", "GET"]
 
 
-async def test_for_others_it_is_not_there(client: AsyncClient, make_user: MakeUser) -> None:
+async def test_for_others_it_is_not_there(client: AsyncClient, sign_in: SignIn) -> None:
     path = await order(client)
-    await make_user("bob@example.org", "admin")
-    await log_in(client, "bob@example.org")
+    await sign_in(client, "bob@example.org", "admin")
 
     theirs = await client.get(path)
     unknown = await client.get(f"/v1/tasks/{uuid4()}")

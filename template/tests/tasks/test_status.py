@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.tasks import Task, enqueue
 
 # {%- if auth +%}
-from tests.fixtures.auth import MakeUser, log_in
+from tests.fixtures.auth import SignIn
 
 # {%- endif +%}
 from tests.fixtures.tasks import RunTasks
@@ -21,9 +21,8 @@ pytestmark = pytest.mark.usefixtures("tables")
 
 # {% if auth %}
 @pytest.fixture
-async def client(client: AsyncClient, make_user: MakeUser) -> AsyncClient:
-    await make_user()
-    await log_in(client)
+async def client(client: AsyncClient, sign_in: SignIn) -> AsyncClient:
+    await sign_in(client)
     return client
 
 

@@ -17,7 +17,7 @@ from app.auth.models import RefreshToken, UserSession
 from app.auth.sessions.repository import SessionRepository, StoredToken
 from app.auth.sessions.schemas import SessionRead, SessionRow, TokenRead
 from app.auth.state import Auth, AuthDep, Caller, CallerDep
-from app.auth.tokens import AccessToken, TokenInvalid, make_refresh_token
+from app.auth.tokens import TokenInvalid, make_refresh_token
 from app.context import after_rollback
 from app.database import Page, PageQuery, SessionDep, Sessions, SessionsDep
 from app.errors import ServiceError
@@ -105,7 +105,7 @@ class SessionService:
             )
         )
         return TokenRead(
-            access_token=self.auth.tokens.write(AccessToken(session.user_id, session.id)),
+            access_token=self.auth.tokens.write(session.user_id, session.id),
             refresh_token=refresh_token,
             expires_in=self.auth.settings.access_ttl,
         )

@@ -1,0 +1,28 @@
+"""How many messages a connection may send: so many in a second, and as many at once after a pause."""
+
+from time import monotonic
+
+
+class Allowance:
+    def __init__(self, per_second: int) -> None:
+        self.per_second = per_second
+        self.left = float(per_second)
+        self.counted_at = monotonic()
+        self.refused = 0  # since there was a pause
+
+    @property
+    def exhausted(self) -> bool:
+        """Say whether whoever sends does not heed what they are told."""
+        return self.refused > self.per_second
+
+    def take(self) -> bool:
+        now = monotonic()
+        self.left = min(self.left + (now - self.counted_at) * self.per_second, self.per_second)
+        self.counted_at = now
+        if self.left == self.per_second:
+            self.refused = 0
+        if self.left < 1:
+            self.refused += 1
+            return False
+        self.left -= 1
+        return True
