@@ -348,6 +348,16 @@ def test_what_runs_ends_in_time_though_the_broker_is_silent(system: System, name
     assert not any(child.is_running() for child in children)
 
 
+def test_beat_ends_at_once_while_it_starts(system: System) -> None:
+    system.programs.callback(system.hold("begin").unlink)
+    beat = system.start("beat")
+    system.process(str(beat.process.pid))
+
+    beat.process.terminate()
+
+    assert beat.process.wait(30) == -signal.SIGTERM
+
+
 def test_a_task_that_takes_its_process_along_is_given_up_and_others_go_on(system: System) -> None:
     name = uuid4().hex
     worker = system.worker()

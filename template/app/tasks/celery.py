@@ -88,13 +88,21 @@ def kill(*_: object) -> None:
 
 
 @signals.worker_process_init.connect
-@signals.beat_init.connect
 def start(**_: object) -> None:
     try:
         process.start()
     except Exception:  # Celery would go on, and have it take tasks that it cannot run
         logger.exception("tasks.start_failed")
         os._exit(os.EX_UNAVAILABLE)
+
+
+@signals.beat_init.connect
+def start_beat(**_: object) -> None:
+    """Until it has started a signal ends it at once: Celery would close what is half open, and wait without end."""
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    start()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @signals.worker_process_shutdown.connect
