@@ -37,7 +37,7 @@ from pydantic_settings import BaseSettings
 
 TEMPLATE = Path(__file__).parents[1] / "template"
 LOG = ".suite.log"
-SECONDS = 300
+SECONDS = 600
 
 
 def declared(project: Path) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.combinations import ALL, FEATURES, VARIANTS, Answers, absent_words, identify
+from tests.combinations import ALL, FEATURES, FULL, VARIANTS, Answers, absent_words, identify
 from tests.conftest import Render, Suite
 
 pytestmark = pytest.mark.parametrize("answers", [*reversed(ALL), *VARIANTS], ids=identify)
@@ -73,7 +73,7 @@ ORDINARY = {
     },
     "websockets": {"tests/http/test_admission.py"},
 }
-WRITTEN = {".suite.log", ".auth-secret-key"}  # by its suite
+WRITTEN = {".suite.log", ".auth-secret-key", ".coverage"}  # by its suite
 DIRECTIVE = re.compile(r"\{%|%\}|\{@|@\}|\{#|#\}")
 
 
@@ -149,7 +149,7 @@ def read_by_its_suite(project: Path) -> dict[str, str]:
 
 
 def test_its_own_suite_passes(render: Render, suite: Suite, answers: Answers) -> None:
-    service, tests = render(answers), []
+    service, tests = render(answers), ["--cov"] if answers == FULL else []
     if answers != (features := {name: answers[name] for name in FEATURES}):
         ours, theirs = read_by_its_suite(service), read_by_its_suite(render(features))
         different = {name for name in ours | theirs if ours.get(name) != theirs.get(name)}
@@ -164,3 +164,4 @@ def test_its_own_suite_passes(render: Render, suite: Suite, answers: Answers) ->
     assert code == 0, output
     passed = r"^\d+ passed(, \d+ subtests passed)? in"
     assert re.search(passed, output, re.MULTILINE), "some tests were skipped, or none was run\n" + output
+    assert answers != FULL or "Required test coverage of 95.0% reached" in output
