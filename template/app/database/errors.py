@@ -51,7 +51,7 @@ async def on_database_error(request: Request, error: Exception) -> Response:
         return unavailable(request, error)
     if isinstance(error, DBAPIError):
         state = sqlstate(error)
-        if state == FOREIGN_KEY and request.method != HTTPMethod.DELETE:
+        if state == FOREIGN_KEY and request.scope.get("method") != HTTPMethod.DELETE:
             return problem(
                 request,
                 HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -1,4 +1,4 @@
-"""How many messages a connection may send: so many in a second, and as many at once after a pause."""
+"""How much a connection may send: so much in a second, and as much at once after a pause."""
 
 from time import monotonic
 
@@ -15,14 +15,14 @@ class Allowance:
         """Say whether whoever sends does not heed what they are told."""
         return self.refused > self.per_second
 
-    def take(self) -> bool:
+    def take(self, number: int = 1) -> bool:
         now = monotonic()
         self.left = min(self.left + (now - self.counted_at) * self.per_second, self.per_second)
         self.counted_at = now
         if self.left == self.per_second:
             self.refused = 0
-        if self.left < 1:
+        if self.left < number:
             self.refused += 1
             return False
-        self.left -= 1
+        self.left -= number
         return True

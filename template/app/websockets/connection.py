@@ -19,11 +19,11 @@ from structlog.stdlib import get_logger
 from app.context import RequestContext
 from app.websockets.dialogue import Dialogue
 from app.websockets.hub import Hub
+from app.websockets.settings import MOST_BYTES
 
 logger = get_logger()
 
 MOST_MESSAGES = 100  # that wait to be sent
-MOST_BYTES = 1_048_576
 AT_ONCE = "websocket.send.at_once"  # an extension of ASGI's, which the service's own server has
 FLUSH_SECONDS, CLOSE_SECONDS = 1, 10
 REST = 0.02  # seconds from one write to the next: what comes close together goes out together
@@ -58,7 +58,7 @@ class Connection:
         self.is_outgoing.set()
 
     def is_full(self, size: int) -> bool:
-        return len(self.outgoing) == MOST_MESSAGES or self.outgoing_bytes + size > MOST_BYTES
+        return len(self.outgoing) == MOST_MESSAGES + self.is_waiting or self.outgoing_bytes + size > MOST_BYTES
 
     def end(self, code: int, reason: str, *, at_once: bool = False) -> None:
         if at_once:
@@ -106,11 +106,13 @@ class Connection:
 
     async def flush(self) -> None:
         while self.outgoing and not self.hand_over():
-            frame = self.outgoing.popleft()
+            frame = self.outgoing[0]
             self.outgoing_bytes -= len(frame.encode())
             self.is_waiting = True
             await self.websocket.send({"type": "websocket.send", "text": frame})
             self.is_waiting = False
+            if self.outgoing:  # it may have ended meanwhile
+                self.outgoing.popleft()
 
     def hand_over(self) -> bool:
         """Have all that waits sent with one write; say that it cannot be while the client reads what it was sent."""

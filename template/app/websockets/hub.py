@@ -18,7 +18,7 @@ from app.http.addresses import network
 from app.redis import Server
 from app.websockets.rooms import Room
 from app.websockets.schemas import Joined, Left, Message
-from app.websockets.settings import WebSocketsSettings
+from app.websockets.settings import MOST_BYTES, WebSocketsSettings
 
 P = ParamSpec("P")
 
@@ -94,9 +94,11 @@ class Hub:
     async def publish(self, address: str, frame: Message | Joined | Left, *, but: Member | None = None) -> None:
         """Tell everybody in a room, of this process at once and of the others as soon as they hear of it.
 
-        Raise `orjson.JSONEncodeError` where the data is too deep.
+        Raise `orjson.JSONEncodeError` where the data is too deep, `ValueError` where it is too long.
         """
         text = orjson.dumps(dict(frame)).decode()
+        if len(text.encode()) > MOST_BYTES:
+            raise ValueError(f"A message has at most {MOST_BYTES} bytes.")
         self.deliver(address, text, but=but)
         if self.backplane is not None:
             await self.backplane.publish(address, text)

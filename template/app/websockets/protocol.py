@@ -1,20 +1,24 @@
 """The server's side of a WebSocket, where uvicorn trusts clients more than this service does."""
 
-from asyncio import TimerHandle
+from asyncio import Queue, TimerHandle
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from starlette.status import WS_1007_INVALID_FRAME_PAYLOAD_DATA
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 
+from app.websockets.allowance import Allowance
 from app.websockets.connection import AT_ONCE
+from app.websockets.settings import MOST_FRAMES
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
     from websockets.frames import Frame
 
 MOST_FRAGMENTS = 1000  # of a message; empty ones have no length that anything else would count
+CHUNK = 16_384  # bytes that are parsed before the frames in them are counted
 
 
 class Protocol(WebSocketsSansIOProtocol):
@@ -22,12 +26,22 @@ class Protocol(WebSocketsSansIOProtocol):
 
     end_timer: TimerHandle | None = None
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # as uvicorn has it
+        super().__init__(*arguments, **options)
+        self.allowance = Allowance(MOST_FRAMES)
+        self.pong: list[bytes] = []  # for a client that has yet to read other things; the last one will do
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self.end_timer is not None:
             self.end_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        for start in range(0, len(data), CHUNK):
+            if not self.transport.is_closing():
+                self.chunk_received(data[start : start + CHUNK])
+
+    def chunk_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_complete:
             # A header was too long: uvicorn would let the client wait, and fail when it stops itself.
@@ -35,15 +49,40 @@ class Protocol(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.transport.close()
 
+    def handle_events(self) -> None:
+        """Count them of every kind, those after the end too: each takes time from everybody."""
+        if self.allowance.take(len(self.conn.events)):
+            super().handle_events()
+        else:
+            self.transport.abort()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.conn.state is State.OPEN:
+            self.transport.write(b"".join(self.pong))
+        self.pong = []
+
     def shutdown(self) -> None:
-        if not self.transport.is_closing():  # else nothing can be said any more, and uvicorn would fail
-            super().shutdown()
+        if self.transport.is_closing():  # nothing can be said any more, and uvicorn would fail
+            return
+        if not self.handshake_complete:
+            self.refuse()
+        super().shutdown()
+
+    def refuse(self) -> None:
+        """Answer a handshake that is under way while the service stops."""
+        response = self.conn.reject(HTTPStatus.SERVICE_UNAVAILABLE, "The service stops: try again.\n")
+        response.headers["Retry-After"] = "1"
+        self.conn.send_response(response)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.handshake_complete = self.close_sent = True
 
     async def run_asgi(self) -> None:
         extensions = self.scope["extensions"]
         extensions[AT_ONCE] = {"send": self.send_at_once}
         await super().run_asgi()
         del extensions[AT_ONCE]  # else it would wait for the garbage collector
+        self.queue = Queue()  # nobody reads it any more
         if not self.disconnected:
             self.end_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
@@ -79,7 +118,7 @@ class Protocol(WebSocketsSansIOProtocol):
         if self.writable.is_set():
             super().handle_ping()
         else:
-            self.transport.abort()
+            self.pong = self.conn.data_to_send()[-1:] or self.pong
 
     def handle_cont(self, event: "Frame") -> None:
         if len(self.frames) < MOST_FRAGMENTS:

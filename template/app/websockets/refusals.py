@@ -41,10 +41,13 @@ async def explain(websocket: WebSocket, error: Exception, id: str | None) -> Err
     """Return what a request would be answered with."""
     handlers = websocket.app.exception_handlers
     handler = next((handlers[kind] for kind in type(error).__mro__ if kind in handlers), None)
-    if handler is None or not iscoroutinefunction(handler):
-        logger.error("websockets.message_failed", exc_info=error)
+    try:
+        if handler is None or not iscoroutinefunction(handler):
+            raise error
+        problem = orjson.loads((await handler(websocket, error)).body)
+    except Exception as unexpected:  # its handler may not know what to make of it either
+        logger.error("websockets.message_failed", exc_info=unexpected)
         return Error(code="internal_error", detail="The service failed. Its log tells why.", id=id)
-    problem = orjson.loads((await handler(websocket, error)).body)
     return Error(code=problem["type"].rpartition("/")[2], detail=problem["detail"], id=id)
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from time import time
+from time import monotonic, time
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -24,6 +24,8 @@ from app.websockets.hub import Hub, Member
 logger = get_logger()
 
 PAUSE = 2.0  # seconds
+LOOK_SECONDS = 2.0  # for the database
+REVIEWS_SECONDS = 1.0  # in which reviews begin; whoever is left is reviewed the next time
 REVIEW_SECONDS = 1.0  # for the rooms of one connection
 AT_ONCE = 500  # sessions in one question
 SESSION_ENDED = 4401  # the counterpart of 401; those from 4000 on are ours (RFC 6455, section 7.4.2)
@@ -63,15 +65,20 @@ async def look(members: Sequence[tuple[Member, SignedIn]], connect: Connect) -> 
     for member, user in members:
         if user.expires_at <= time():
             member.end(SESSION_ENDED, "The token that it was opened with has expired.", at_once=True)
-    for start in range(0, len(members), AT_ONCE):
-        some = members[start : start + AT_ONCE]
-        roles = await find_roles(connect, [user.session_id for _, user in some])
-        for member, user in some:
-            if user.session_id not in roles:
-                member.end(SESSION_ENDED, "The session has ended.", at_once=True)
-        for member, user in some:
-            if roles.get(user.session_id, user.roles) != user.roles:
-                await review(member, replace(user, roles=roles[user.session_id]))
+    changed: list[tuple[Member, SignedIn]] = []
+    async with asyncio.timeout(LOOK_SECONDS):
+        for start in range(0, len(members), AT_ONCE):
+            some = members[start : start + AT_ONCE]
+            roles = await find_roles(connect, [user.session_id for _, user in some])
+            for member, user in some:
+                if user.session_id not in roles:
+                    member.end(SESSION_ENDED, "The session has ended.", at_once=True)
+                elif roles[user.session_id] != user.roles:
+                    changed.append((member, replace(user, roles=roles[user.session_id])))
+    until = monotonic() + REVIEWS_SECONDS
+    for member, user in changed:
+        if monotonic() < until:
+            await review(member, user)
 
 
 async def watch(hub: Hub, opened: Callable[[], Connect]) -> None:

@@ -7,6 +7,9 @@ from app.http.cors import Origin
 from app.redis import RedisFields
 from app.settings import Commas, Environment, Settings
 
+MOST_BYTES = 1_048_576  # that wait for one client; a message grows fourfold at most on its way
+MOST_FRAMES = 2000  # a second, of one client: more end the connection without a word
+
 
 class WebSocketsSettings(RedisFields, Settings):
     model_config = SettingsConfigDict(env_prefix="WEBSOCKETS_")
@@ -15,8 +18,12 @@ class WebSocketsSettings(RedisFields, Settings):
         default=(),
         description="origins of pages that may connect, like https://shop.example, beside those of the service itself",
     )
-    max_message_bytes: PositiveInt = Field(default=65_536, description="the longest message that is read")
-    messages_per_second: PositiveInt = Field(default=20, description="messages that a connection may send")
+    max_message_bytes: PositiveInt = Field(
+        default=65_536, le=MOST_BYTES // 4, description="the longest message that is read"
+    )
+    messages_per_second: PositiveInt = Field(
+        default=20, le=MOST_FRAMES // 2, description="messages that a connection may send"
+    )
     rooms_per_connection: PositiveInt = Field(default=50, description="rooms that a connection may be in")
     connections_per_principal: PositiveInt = Field(
         default=5, description="connections of one caller, where it is known who is calling, to each process"

@@ -7,12 +7,14 @@ from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
+from fastapi.requests import HTTPConnection
 from httpx2 import AsyncClient
 from sqlalchemy import event, insert, text, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import SessionDep
+from app.database.errors import on_database_error
 from app.main import create_app
 from tests.database.conftest import Labels
 from tests.database.shelves import Room, Shelf
@@ -53,6 +55,17 @@ async def test_a_reference_to_nothing_is_wrong_input(service: FastAPI, caller: A
 
     assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert response.json()["type"] == "/problems/reference_unknown"
+
+
+async def test_what_has_no_method_may_refer_to_nothing_too(service: FastAPI) -> None:
+    class Refused(Exception):
+        sqlstate = "23503"
+
+    connection: Any = HTTPConnection({"type": "websocket", "path": "/", "headers": [], "app": service})
+
+    response = await on_database_error(connection, IntegrityError(None, None, Refused()))
+
+    assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 async def test_a_value_that_is_missing_is_a_fault_of_the_service(

@@ -12,9 +12,10 @@ from pydantic import BaseModel
 from app.context import RequestContext, after_rollback, current
 from app.websockets import announce, unit_of_work
 from app.websockets.hub import Hub
+from app.websockets.schemas import Message
 from app.websockets.settings import WebSocketsSettings
 from tests.fixtures.websockets import URL, hear, hear_nothing, subscribe
-from tests.websockets.rooms import Listener, lobby, orders
+from tests.websockets.rooms import LOBBY, Listener, lobby, orders
 
 ORDER = uuid4()
 
@@ -99,6 +100,16 @@ async def test_it_is_told_in_its_room_alone(listener: Listener) -> None:
 async def test_a_room_that_cannot_be_is_a_mistake_at_once(listener: Listener) -> None:
     with pytest.raises(ValueError, match="is no tests-orders:"):
         announce(orders, Shipped(id=ORDER), "a:b")  # type: ignore[arg-type]  # which is the point
+
+
+async def test_what_nobody_could_read_is_told_to_nobody() -> None:
+    hub, listener = Hub(WebSocketsSettings()), Listener()
+    hub.join(LOBBY, listener)
+
+    with pytest.raises(ValueError, match="1048576 bytes"):
+        await hub.publish(LOBBY, Message(room=LOBBY, data="x" * 1_048_576))
+
+    assert listener.heard == []
 
 
 async def test_a_command_tells_nobody_and_does_not_fail() -> None:

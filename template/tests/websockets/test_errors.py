@@ -4,6 +4,8 @@ from http import HTTPStatus
 
 import pytest
 from fastapi import FastAPI, HTTPException
+from fastapi.requests import HTTPConnection
+from fastapi.responses import Response
 from httpx2 import AsyncClient
 from pydantic import TypeAdapter
 from starlette.status import WS_1011_INTERNAL_ERROR
@@ -74,6 +76,25 @@ async def test_an_error_of_the_framework_is_told_in_its_words(
         error = await say(socket, "subscribe", room="tests-gone")
 
         assert (error["code"], error["detail"]) == ("about:blank", "It has moved.")
+
+
+async def test_an_error_that_its_handler_cannot_explain_is_logged_and_not_told(
+    app: FastAPI, sockets: AsyncClient, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def give_up(request: HTTPConnection, error: Exception) -> Response:
+        raise error
+
+    monkeypatch.setitem(app.exception_handlers, RuntimeError, give_up)
+
+    async with sockets.websocket(URL) as socket:
+        error = await say(socket, "subscribe", room=broken.name, id="1")
+
+        assert (error["code"], error["id"]) == ("internal_error", "1")
+        await hear_nothing(socket)
+    await until_left(app)
+    (line,) = [line for line in logged() if line["level"] == "error"]
+    assert line["event"] == "websockets.message_failed"
+    assert line["exception"][0]["exc_value"] == "hunter2"
 
 
 async def test_where_even_that_fails_the_connection_is_closed(

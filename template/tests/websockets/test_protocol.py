@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from starlette.status import (
     WS_1003_UNSUPPORTED_DATA,
     WS_1007_INVALID_FRAME_PAYLOAD_DATA,
@@ -18,6 +19,7 @@ from starlette.status import (
 )
 
 from app.websockets import schemas
+from app.websockets.handshake import check_handshake
 from app.websockets.hub import Hub
 from app.websockets.protocol import Protocol
 from tests.fixtures.logs import Logged
@@ -42,11 +44,16 @@ class HastyProtocol(Protocol):
     """Has the patience, in seconds, that a test wants it to have."""
 
     patience: float = 10
-    served: ClassVar[set[Protocol]] = set()
+    served: ClassVar[set["HastyProtocol"]] = set()
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # as uvicorn has it
         super().__init__(*arguments, **options)
         self.close_timeout = self.ping_interval = self.ping_timeout = self.patience
+        self.frames_received = 0
+
+    def handle_events(self) -> None:
+        self.frames_received += len(self.conn.events)
+        super().handle_events()
 
     async def run_asgi(self) -> None:
         self.served.add(self)
@@ -55,6 +62,7 @@ class HastyProtocol(Protocol):
 
 
 class Server(uvicorn.Server):
+    app: FastAPI
     hub: Hub
 
     async def publish(self, times: int) -> None:
@@ -89,6 +97,7 @@ async def serve() -> AsyncGenerator[Server]:
             timeout_graceful_shutdown=1,
         )
     )
+    server.app = app
     server.hub = app.state.websockets
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)  # so that little has to be sent
@@ -231,13 +240,32 @@ async def test_a_ping_of_the_protocol_is_answered(client: Client) -> None:
     assert await client.say(frame(FINAL | PING, b"7")) == bytes((FINAL | PONG, 1)) + b"7"
 
 
-async def test_whoever_pings_and_does_not_read_is_let_go(client: Client, server: Server) -> None:
+async def test_whoever_pings_before_they_read_is_answered_once_they_do(client: Client, server: Server) -> None:
     await client.say(frame(FINAL | TEXT, SUBSCRIBE))
     await server.publish(10)
 
-    client.send(frame(FINAL | PING))
+    client.send(frame(FINAL | PING, b"7"), frame(FINAL | PING, b"8"))
+
+    pong, received = bytes((FINAL | PONG, 1)), bytearray()
+    while pong + b"8" not in received or received.count(b'"type":"message"') < 10:
+        received += await client.reader.read(65_536)
+    assert pong + b"7" not in received
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG, TEXT])
+async def test_a_flood_of_frames_ends_the_connection(client: Client, server: Server, opcode: int) -> None:
+    client.send(frame(FINAL | BINARY), *[frame(FINAL | opcode)] * 3000)
 
     await server.until_gone()
+
+
+async def test_a_flood_is_not_parsed_to_its_end(client: Client, server: Server) -> None:
+    (protocol,) = HastyProtocol.served
+
+    client.send(*[frame(FINAL | PONG)] * 40_000)
+
+    await server.until_gone()
+    assert protocol.frames_received < 10_000
 
 
 async def test_whoever_does_not_read_sees_why_it_has_ended_once_they_do(client: Client, server: Server) -> None:
@@ -275,6 +303,33 @@ async def test_whoever_has_vanished_is_let_go(server: Server, monkeypatch: pytes
         await server.publish(10)
 
         await server.until_gone()
+
+
+async def test_what_nobody_will_hear_is_not_kept(client: Client, server: Server) -> None:
+    (protocol,) = HastyProtocol.served
+
+    client.send(*[frame(FINAL | BINARY)] * 1000, frame(FINAL | CLOSE))
+    await client.read()
+    await server.until_gone()
+
+    assert protocol.queue.qsize() <= 1
+
+
+async def test_whoever_shakes_hands_while_it_stops_is_to_come_again(logged: Logged) -> None:
+    decided = asyncio.Event()
+    async with serve() as server, connect(server) as client:
+        server.app.dependency_overrides[check_handshake] = decided.wait
+        hands = asyncio.create_task(client.shake_hands())
+        while not HastyProtocol.served:  # noqa: ASYNC110  # no event says so
+            await asyncio.sleep(0)
+        server.should_exit = True
+        head = await hands
+        decided.set()
+        await server.until_gone()
+
+    assert head.startswith("HTTP/1.1 503 Service Unavailable\r\n")
+    assert "Retry-After: 1\r\n" in head
+    assert {line["level"] for line in logged()} == {"info"}
 
 
 async def test_whoever_is_there_when_it_stops_is_told() -> None:

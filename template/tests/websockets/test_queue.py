@@ -91,6 +91,16 @@ async def test_another_end_waits_for_it_and_not_for_long(
     assert slow.read[-1]["code"] == WS_1008_POLICY_VIOLATION
 
 
+async def test_what_is_being_sent_is_not_lost_by_another_end(app: FastAPI, slow: SlowClient, logged: Logged) -> None:
+    await publish(app, "hi", 1)
+
+    slow.member.end(WS_1008_POLICY_VIOLATION, "It is over.")
+    await until(lambda: "websockets.closed" in [line["event"] for line in logged()])
+    slow.reads.set()
+
+    assert await heard(slow, 4) == ["websocket.accept", "websocket.send", "websocket.send", "websocket.close"]
+
+
 async def test_what_waits_comes_before_another_end(app: FastAPI, slow: SlowClient) -> None:
     slow.reads.set()
     await heard(slow, 2)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from time import time
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.status import WS_1011_INTERNAL_ERROR
 
 from app.auth import User, current_user
-from app.websockets import Action
+from app.websockets import Action, revocation
 from app.websockets.revocation import SESSION_ENDED
 from app.websockets.rooms import Room, Rule, declared
 from tests.fixtures.auth import log_in
@@ -121,6 +122,35 @@ async def test_whom_a_room_cannot_judge_does_not_stay_and_the_others_are_looked_
     assert [line["event"] for line in logged() if line["level"] != "info"] == ["websockets.review_failed"] * 2
 
 
+async def test_rooms_that_think_it_over_do_not_keep_it_from_looking(
+    ada: AsyncClient, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    real_look = revocation.look
+
+    async def look(*arguments: Any) -> None:
+        happened.append("look")
+        await real_look(*arguments)
+
+    async def slow_office(action: Action) -> bool:
+        happened.append("review")
+        await asyncio.sleep(0.02)
+        return await office(action)
+
+    monkeypatch.setitem(declared, OFFICE, Room(OFFICE, slow_office, presence=False))
+    async with ada.websocket(URL) as first, ada.websocket(URL) as second:
+        await subscribe(first, OFFICE)
+        await subscribe(second, OFFICE)
+        happened.clear()
+        monkeypatch.setattr("app.websockets.revocation.look", look)
+        monkeypatch.setattr("app.websockets.revocation.REVIEWS_SECONDS", 0.01)
+
+        await change(engine, roles=["user"])
+
+        assert (await hear(first))["type"] == (await hear(second))["type"] == "unsubscribed"
+    assert "".join(happened).count("reviewlookreview") == 1
+
+
 async def test_whoever_may_do_less_while_a_room_thinks_it_over_does_not_get_in(
     ada: AsyncClient, live_app: FastAPI, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +186,23 @@ async def test_while_the_database_is_gone_a_token_expires(
     async with ada.websocket(URL) as socket:
         await hear_nothing(socket)
         monkeypatch.setitem(live_app.state.opened, "connect", gone)
+
+        monkeypatch.setattr("app.websockets.revocation.time", lambda: time() + 86_400)
+
+        assert await until_closed(socket) == SESSION_ENDED
+
+
+async def test_while_the_database_is_silent_a_token_expires(ada: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Event()
+
+    async def find_roles(*arguments: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("app.websockets.revocation.LOOK_SECONDS", 0.01)
+    async with ada.websocket(URL) as socket:
+        monkeypatch.setattr("app.websockets.revocation.find_roles", find_roles)
+        await asyncio.wait_for(asked.wait(), SECONDS)
 
         monkeypatch.setattr("app.websockets.revocation.time", lambda: time() + 86_400)
 

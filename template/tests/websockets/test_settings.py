@@ -62,6 +62,15 @@ def test_a_limit_is_a_number_above_nothing(monkeypatch: pytest.MonkeyPatch, vari
     assert [*WebSocketsSettings.mistakes()] == [f"{variable}: Input should be greater than 0"]
 
 
+@pytest.mark.parametrize(
+    ("variable", "most"), [("WEBSOCKETS_MAX_MESSAGE_BYTES", 262_144), ("WEBSOCKETS_MESSAGES_PER_SECOND", 1000)]
+)
+def test_a_limit_is_one_that_the_server_keeps(monkeypatch: pytest.MonkeyPatch, variable: str, most: int) -> None:
+    monkeypatch.setenv(variable, f"{most + 1}")
+
+    assert [*WebSocketsSettings.mistakes()] == [f"{variable}: Input should be less than or equal to {most}"]
+
+
 def test_the_server_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told: dict[str, object] = {}
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: told.update(options))
