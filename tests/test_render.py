@@ -218,7 +218,7 @@ def test_image_and_ci_run_the_chosen_python(render: Render, version: str) -> Non
     workflow = yaml.safe_load((github / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
     assert workflow["jobs"]["check"]["env"]["UV_PYTHON"] == version
     pipeline = yaml.safe_load((gitlab / ".gitlab-ci.yml").read_text("utf-8"))
-    assert pipeline["check"]["image"] == f"python:{version}-slim-bookworm"
+    assert pipeline["check"]["image"] == f"python:{version}-slim-trixie"
 
 
 @pytest.mark.parametrize("version", QUESTIONS["python_version"]["choices"])

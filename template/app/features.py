@@ -1,4 +1,4 @@
-"""What the answers chose, in the order of installation; the template keeps this list."""
+"""What the template brought, in the order of installation; it keeps this list."""
 
 from collections.abc import Sequence
 

@@ -135,6 +135,9 @@ def section(title: str, lines: Iterable[str]) -> None:
 
 
 def main() -> None:
+    if "--help" in sys.argv:
+        print(__doc__)
+        return
     old, new = before_and_after(*sys.argv[1:2])
     if conflicts := git("diff", "--name-only", "--relative", "--diff-filter=U").splitlines():
         section("Conflicts: the template and you have changed the same lines", conflicts)

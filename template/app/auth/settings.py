@@ -76,9 +76,7 @@ class AuthSettings(Settings):
             if "environment" not in info.data:  # which is wrong itself, and is named
                 return SecretStr("")
             if info.data["environment"] is Environment.PRODUCTION:
-                raise ValueError(
-                    "production needs a secret: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
-                )
+                raise ValueError("production needs a secret: openssl rand -hex 32")
             return make_secret()
         check_strength(secret)
         return secret

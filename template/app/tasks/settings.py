@@ -52,7 +52,7 @@ class TasksSettings(Settings):
     shutdown: PositiveInt = Field(
         default=20, description="seconds that a worker gives its tasks after SIGTERM, before others get them"
     )
-    keep: PositiveInt = Field(default=604_800, description="seconds that it is known for what became of a task")
+    keep: PositiveInt = Field(default=604_800, description="seconds for which it is known what became of a task")
 
     @model_validator(mode="after")
     def check_broker(self) -> Self:
