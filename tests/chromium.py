@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-PROGRAM = shutil.which("chromium") or shutil.which("google-chrome")
+PROGRAM = shutil.which("google-chrome") or shutil.which("chromium")
 OPTIONS = [
     "--disable-gpu",
     "--disable-quic",

@@ -185,7 +185,9 @@ def machine(tmp_path: Path) -> Mapping[str, str]:
     """The environment of a user who has just installed Python and git."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
+    python = programs / "python3"
+    python.write_text(f'#!/bin/sh\nexec "{sys.base_prefix}/bin/python3" "$@"\n')  # a link would be where a venv looks
+    python.chmod(0o755)
     (programs / "git").symlink_to(shutil.which("git") or "git")
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "UV_", "PYENV"))

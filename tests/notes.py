@@ -18,12 +18,11 @@ def section(changelog: str, version: str) -> str:
 
 
 def main(tag: str) -> None:
-    version = tag.removeprefix("v")
     here = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]["version"]
-    if version != here:
+    if tag != here:
         sys.exit(f"The tag is {tag}, and pyproject.toml says {here}.")
     try:
-        print(section((REPOSITORY / "CHANGELOG.md").read_text("utf-8"), version))
+        print(section((REPOSITORY / "CHANGELOG.md").read_text("utf-8"), tag))
     except LookupError as error:
         sys.exit(str(error))
 

@@ -192,8 +192,8 @@ def variables(image: Image, postgresql: PostgreSQL) -> dict[str, str]:
     if name_of(image) == "bare":
         return {}
     variables = {**SIGNED_ALIKE, **NO_BROKER, "DATABASE_URL": postgresql.create()}
-    migrate = ["alembic", "upgrade", "head"]  # as the compose file has it
-    environment = {**image.variables, **variables}
+    migrate = ["alembic", "upgrade", "head"]  # as the compose file has it, and with no more variables
+    environment = {**image.variables, "DATABASE_URL": variables["DATABASE_URL"]}
     subprocess.run(migrate, cwd=image.folder, env=environment, check=True, capture_output=True)
     return variables
 
@@ -271,7 +271,7 @@ def test_a_frozen_service_is_not_well(image: Image, variables: dict[str, str]) -
 
 def test_a_service_without_its_database_is_alive_and_not_well(image: Image) -> None:
     if name_of(image) == "bare":
-        return
+        pytest.skip("it has none")
     variables = {**SIGNED_ALIKE, **NO_BROKER, "DATABASE_URL": "postgresql://service@127.0.0.1:1/service"}
 
     with image.started(**variables) as (_, environment):

@@ -44,14 +44,14 @@ def shell(command: str, folder: Path, machine: Mapping[str, str]) -> subprocess.
 
 @contextmanager
 def started(command: str, folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Give out the process of a command that serves, and end it with all that it has started."""
+    """Give out the process of a command that serves, and end it with all that it has started, as a terminal does."""
     with subprocess.Popen(
         ["bash", "-c", command], cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
     ) as process:
         try:
             yield process
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGINT)
 
 
 def test_the_first_line_renders_a_service_that_starts_and_can_be_updated(

@@ -16,7 +16,7 @@ def test_production_needs_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
     (mistake,) = AuthSettings.mistakes()
 
-    assert mistake.startswith("AUTH_SECRET_KEY: production needs a secret: python -c ")
+    assert mistake.startswith("AUTH_SECRET_KEY: production needs a secret: openssl rand ")
 
 
 @pytest.mark.parametrize("environment", ["development", "test", "production"])
