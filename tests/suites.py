@@ -180,6 +180,8 @@ def remember_settings() -> None:
     """
     slow = BaseSettings.__init__
     known: dict[object, dict[str, Any]] = {}
+    numbers: dict[object, int] = {}
+    latest: list[Any] = [None, 0]  # the environment, and its number
     variables = getattr(os.environ, "_data", os.environb)  # which encodes each of them again
 
     def fast(settings: BaseSettings, **values: Any) -> None:  # as pydantic-settings has it
@@ -190,7 +192,9 @@ def remember_settings() -> None:
         if values or module is None or kind.model_config.get("env_file") or not files(kind).isdisjoint(environment):
             slow(settings, **values)
             return
-        key = kind, frozenset(environment.items()), module.TESTING, module.SECRETS
+        if latest[0] != environment:
+            latest[:] = environment, numbers.setdefault(frozenset(environment.items()), len(numbers))
+        key = kind, latest[1], module.TESTING, module.SECRETS
         if key not in known:
             known[key] = kind._settings_build_values(*kind._settings_init_sources(_init_kwargs={}))
         BaseModel.__init__(settings, **known[key])

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import closing, suppress
+import time
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -154,9 +154,13 @@ def test_sigterm_under_load_loses_no_request(tmp_path: Path) -> None:
     with log.open("wb") as output, subprocess.Popen(command, cwd=ROOT, stdout=output) as server:
         while server.poll() is None:
             connection = HTTPConnection("127.0.0.1", port, timeout=10)
-            with closing(connection), suppress(OSError, HTTPException):
+            try:
                 connection.request("GET", "/livez", headers={"Connection": "close"})
                 answers.append(connection.getresponse().status)
+            except (OSError, HTTPException):
+                time.sleep(0.01)  # it has yet to start, or is gone
+            finally:
+                connection.close()
             if len(answers) == 20:
                 server.terminate()
 

@@ -31,9 +31,23 @@ async def let_everybody_in(action: Action) -> bool:
 
 def install(app: FastAPI) -> None:
     declared.setdefault("demo", Room("demo", let_everybody_in, presence=True))
+    # {% if auth %}
+    make_public(app, "/ws-demo")
+    # {% endif %}
+
+    @app.get("/ws-demo", include_in_schema=False)
+    async def demo() -> HTMLResponse:
+        page = assemble()
+        return HTMLResponse(page, headers={"Content-Security-Policy": content_policy(page)})
+
+
+def assemble() -> str:
     scripts = "\n".join(f"<script>{PAGE.with_name(name).read_text('utf-8')}</script>" for name in SCRIPTS)
-    page = PAGE.read_text("utf-8").replace("</body>", f"{scripts}\n</body>")
-    policy = "; ".join(
+    return PAGE.read_text("utf-8").replace("</body>", f"{scripts}\n</body>")
+
+
+def content_policy(page: str) -> str:
+    return "; ".join(
         (
             "default-src 'none'",
             f"script-src {hashes('script', page)}",
@@ -45,13 +59,6 @@ def install(app: FastAPI) -> None:
             "frame-ancestors 'none'",
         )
     )
-    # {% if auth %}
-    make_public(app, "/ws-demo")
-    # {% endif %}
-
-    @app.get("/ws-demo", include_in_schema=False)
-    async def demo() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
 
 def hashes(element: str, page: str) -> str:
