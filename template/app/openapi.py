@@ -61,10 +61,11 @@ def describe(features: Sequence[Feature]) -> list[dict[str, Any]]:  # as FastAPI
 
 def add_docs(app: FastAPI) -> None:
     """Offer `/docs`, with a policy that lets in what the page names and nothing else."""
+    title = app.title
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        page = get_swagger_ui_html(openapi_url="openapi.json", title=app.title)
+        page = get_swagger_ui_html(openapi_url="openapi.json", title=title)
         page.headers["Content-Security-Policy"] = content_policy(str(page.body, "utf-8"))
         return page
 
