@@ -37,6 +37,8 @@ class InProcess:
                 await Runner(self.app, self.app.state.opened).run(message.id, message.number)
             except Exception:  # the database, most likely; the others shall run, and this one again
                 logger.exception("tasks.run_failed", id=str(message.id))
+                if (job := asyncio.current_task()) and job.cancelling():
+                    return
 
     async def relay(self) -> None:
         """Begin with what was waiting when the service ended."""

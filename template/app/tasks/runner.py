@@ -33,7 +33,7 @@ class Runner:
 
         `lost` says that whoever was given the message of this number before is; what another one has begun is not.
         """
-        claim = await self.attempts.claim(id, number, lost=lost)
+        claim = await self.claim(id, number, lost=lost)
         if claim is None:
             return
         task = claim.task
@@ -75,6 +75,17 @@ class Runner:
                 exc_info=error if outcome == "failed" else None,
             )
             current.reset(token)
+
+    async def claim(self, id: UUID, number: int, *, lost: bool) -> Claim | None:
+        """Put back what has been claimed where this is broken off before anybody knows of it."""
+        claiming = asyncio.create_task(self.attempts.claim(id, number, lost=lost))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            with CancelScope(shield=True):
+                if claim := await claiming:
+                    await self.attempts.put_back(claim.task)
+            raise
 
     async def work(self, claim: Claim) -> None:
         task, definition = claim.task, claim.definition

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
@@ -10,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from app.main import create_app
 from app.settings import Environment
 from app.tasks import in_process
+from app.tasks.attempts import Attempts, Claim
 from app.tasks.models import TaskState
 from app.tasks.repository import TaskRepository
 from tests.fixtures.http import connect
@@ -52,6 +54,42 @@ async def test_what_is_broken_off_runs_after_the_next_start(service: FastAPI, st
     Gate.opened.set()
     async with connect(service):
         await until_they_are(stored, (TaskState.SUCCEEDED, 1))
+
+
+async def test_what_is_broken_off_as_it_begins_does_not_count(
+    service: FastAPI, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed, goes_on = asyncio.Event(), asyncio.Event()
+
+    class SlowAttempts(Attempts):
+        async def claim(self, id: UUID, number: int, *, lost: bool) -> Claim | None:
+            claim = await super().claim(id, number, lost=lost)
+            claimed.set()
+            await goes_on.wait()
+            return claim
+
+    monkeypatch.setattr("app.tasks.runner.Attempts", SlowAttempts)
+    async with connect(service) as client:
+        await client.post("/tests/advance", json={})
+        await asyncio.wait_for(claimed.wait(), 10)
+        asyncio.get_running_loop().call_later(0.01, goes_on.set)
+
+    await until_they_are(stored, (TaskState.PENDING, 0))
+
+
+async def test_a_database_that_is_gone_does_not_keep_it_from_ending(
+    service: FastAPI, stored: Stored, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(Attempts, "put_back", fail)
+    Gate.opened = asyncio.Event()
+    async with asyncio.timeout(10), connect(service) as client:
+        await client.post("/tests/pass", json={})
+        await until_they_are(stored, (TaskState.RUNNING, 1))
+
+    assert "tasks.run_failed" in [line["event"] for line in logged()]
 
 
 async def test_nobody_waits_for_one_that_takes_long(service: FastAPI, stored: Stored) -> None:
