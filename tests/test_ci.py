@@ -99,9 +99,12 @@ def test_github_and_gitlab_have_the_same_jobs_and_servers(render: Render, answer
 
 
 def engine(folder: Path, code: int) -> dict[str, str]:
-    """Put an engine on the path that ends with a code when it is told to run, and else is content."""
+    """Put an engine on the path that ends with a code when it is told to run, and else is content.
+
+    What it has run has ended with 143.
+    """
     program = folder / "docker"
-    program.write_text(f'#!/bin/sh\n[ "$1" = run ] && exit {code}\nexit 0\n', "utf-8")
+    program.write_text(f'#!/bin/sh\n[ "$1" = run ] && exit {code}\n[ "$1" = inspect ] && echo 143\nexit 0\n', "utf-8")
     program.chmod(0o755)
     return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
 

@@ -355,7 +355,7 @@ def test_beat_ends_at_once_while_it_starts(system: System) -> None:
 
     beat.process.terminate()
 
-    assert beat.process.wait(30) == -signal.SIGTERM
+    assert beat.process.wait(30) == 128 + signal.SIGTERM
 
 
 def test_a_task_that_takes_its_process_along_is_given_up_and_others_go_on(system: System) -> None:

@@ -99,10 +99,14 @@ def start(**_: object) -> None:
 @signals.beat_init.connect
 def start_beat(**_: object) -> None:
     """Until it has started a signal ends it at once: Celery would close what is half open, and wait without end."""
-    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, end_at_once) for number in (signal.SIGINT, signal.SIGTERM)}
     start()
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+def end_at_once(number: int, _: object) -> None:
+    os._exit(128 + number)
 
 
 @signals.worker_process_shutdown.connect

@@ -18,6 +18,12 @@ AT_ONCE = 4
 PAUSE = 1.0  # seconds between two looks at the table
 
 
+def is_ending() -> bool:
+    """Say whether this job was cancelled, though what it waited for made something else of that."""
+    job = asyncio.current_task()
+    return job is not None and job.cancelling() > 0
+
+
 class InProcess:
     def __init__(self, app: FastAPI) -> None:
         self.app = app
@@ -31,19 +37,17 @@ class InProcess:
             await self.hand_over(message)
 
     async def work(self) -> None:
-        while True:
+        while not is_ending():
             message = await self.waiting.get()
             try:
                 await Runner(self.app, self.app.state.opened).run(message.id, message.number)
             except Exception:  # the database, most likely; the others shall run, and this one again
                 logger.exception("tasks.run_failed", id=str(message.id))
-                if (job := asyncio.current_task()) and job.cancelling():
-                    return
 
     async def relay(self) -> None:
         """Begin with what was waiting when the service ended."""
         is_first = True
-        while True:
+        while not is_ending():
             await asyncio.sleep(PAUSE)
             try:
                 sessions = self.app.state.opened["sessions"]

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.status import WS_1007_INVALID_FRAME_PAYLOAD_DATA
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 
@@ -87,6 +88,8 @@ class Protocol(WebSocketsSansIOProtocol):
             self.end_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     async def send(self, message: "ASGISendEvent") -> None:
+        if self.close_sent:
+            raise ClientDisconnected  # where uvicorn would only see a mistake
         if message["type"] == "websocket.close":
             self.writable.set()  # a client that does not read may still see why it is closed
         await super().send(message)
@@ -115,7 +118,7 @@ class Protocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     def handle_ping(self) -> None:
-        if self.writable.is_set():
+        if self.writable.is_set() or self.conn.state is not State.OPEN:
             super().handle_ping()
         else:
             self.pong = self.conn.data_to_send()[-1:] or self.pong

@@ -45,10 +45,10 @@ async def explain(websocket: WebSocket, error: Exception, id: str | None) -> Err
         if handler is None or not iscoroutinefunction(handler):
             raise error
         problem = orjson.loads((await handler(websocket, error)).body)
+        return Error(code=problem["type"].rpartition("/")[2], detail=problem["detail"], id=id)
     except Exception as unexpected:  # its handler may not know what to make of it either
         logger.error("websockets.message_failed", exc_info=unexpected)
         return Error(code="internal_error", detail="The service failed. Its log tells why.", id=id)
-    return Error(code=problem["type"].rpartition("/")[2], detail=problem["detail"], id=id)
 
 
 def read_id(data: object) -> str | None:

@@ -1,6 +1,7 @@
 """Closes the connections of those who are not signed in any more, and sees to what the others may still do."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -66,19 +67,21 @@ async def look(members: Sequence[tuple[Member, SignedIn]], connect: Connect) -> 
         if user.expires_at <= time():
             member.end(SESSION_ENDED, "The token that it was opened with has expired.", at_once=True)
     changed: list[tuple[Member, SignedIn]] = []
-    async with asyncio.timeout(LOOK_SECONDS):
-        for start in range(0, len(members), AT_ONCE):
-            some = members[start : start + AT_ONCE]
-            roles = await find_roles(connect, [user.session_id for _, user in some])
-            for member, user in some:
-                if user.session_id not in roles:
-                    member.end(SESSION_ENDED, "The session has ended.", at_once=True)
-                elif roles[user.session_id] != user.roles:
-                    changed.append((member, replace(user, roles=roles[user.session_id])))
-    until = monotonic() + REVIEWS_SECONDS
-    for member, user in changed:
-        if monotonic() < until:
-            await review(member, user)
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            for start in range(0, len(members), AT_ONCE):
+                some = members[start : start + AT_ONCE]
+                roles = await find_roles(connect, [user.session_id for _, user in some])
+                for member, user in some:
+                    if user.session_id not in roles:
+                        member.end(SESSION_ENDED, "The session has ended.", at_once=True)
+                    elif roles[user.session_id] != user.roles:
+                        changed.append((member, replace(user, roles=roles[user.session_id])))
+    finally:  # what has been found is true, though it is not all
+        until = monotonic() + REVIEWS_SECONDS
+        for member, user in changed:
+            if monotonic() < until:
+                await review(member, user)
 
 
 async def watch(hub: Hub, opened: Callable[[], Connect]) -> None:
@@ -86,6 +89,7 @@ async def watch(hub: Hub, opened: Callable[[], Connect]) -> None:
     while True:
         await asyncio.sleep(PAUSE)
         members = [(member, user) for member in hub.members if isinstance(user := member.context.principal, SignedIn)]
+        random.shuffle(members)  # who was last, and was not reached, is not last again
         try:
             await look(members, opened())
         except Exception as error:  # whatever it is, else nobody would look any more

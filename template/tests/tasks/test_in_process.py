@@ -1,6 +1,7 @@
 """In development tasks run in the service itself, and what was broken off there runs after its next start."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -75,6 +76,23 @@ async def test_what_is_broken_off_as_it_begins_does_not_count(
         asyncio.get_running_loop().call_later(0.01, goes_on.set)
 
     await until_they_are(stored, (TaskState.PENDING, 0))
+
+
+@pytest.mark.usefixtures("stored")
+async def test_a_task_that_does_not_end_when_told_to_does_not_keep_it_from_ending(
+    service: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def go_on(*_: object) -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("app.tasks.runner.Runner.run", go_on)
+    async with asyncio.timeout(10), connect(service) as client:
+        await client.post("/tests/advance", json={})
+        await begun.wait()
 
 
 async def test_a_database_that_is_gone_does_not_keep_it_from_ending(

@@ -1,11 +1,12 @@
 """What goes wrong with one message is told, and the next one is heard."""
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import pytest
 from fastapi import FastAPI, HTTPException
 from fastapi.requests import HTTPConnection
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from httpx2 import AsyncClient
 from pydantic import TypeAdapter
 from starlette.status import WS_1011_INTERNAL_ERROR
@@ -78,13 +79,23 @@ async def test_an_error_of_the_framework_is_told_in_its_words(
         assert (error["code"], error["detail"]) == ("about:blank", "It has moved.")
 
 
-async def test_an_error_that_its_handler_cannot_explain_is_logged_and_not_told(
-    app: FastAPI, sockets: AsyncClient, logged: Logged, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def give_up(request: HTTPConnection, error: Exception) -> Response:
-        raise error
+async def give_up(request: HTTPConnection, error: Exception) -> Response:
+    raise error
 
-    monkeypatch.setitem(app.exception_handlers, RuntimeError, give_up)
+
+async def say_little(request: HTTPConnection, error: Exception) -> Response:
+    return JSONResponse({"detail": "Something went wrong."})
+
+
+@pytest.mark.parametrize("handler", [give_up, say_little])
+async def test_an_error_that_its_handler_cannot_explain_is_logged_and_not_told(
+    app: FastAPI,
+    sockets: AsyncClient,
+    logged: Logged,
+    monkeypatch: pytest.MonkeyPatch,
+    handler: Callable[[HTTPConnection, Exception], Awaitable[Response]],
+) -> None:
+    monkeypatch.setitem(app.exception_handlers, RuntimeError, handler)
 
     async with sockets.websocket(URL) as socket:
         error = await say(socket, "subscribe", room=broken.name, id="1")
@@ -94,7 +105,6 @@ async def test_an_error_that_its_handler_cannot_explain_is_logged_and_not_told(
     await until_left(app)
     (line,) = [line for line in logged() if line["level"] == "error"]
     assert line["event"] == "websockets.message_failed"
-    assert line["exception"][0]["exc_value"] == "hunter2"
 
 
 async def test_where_even_that_fails_the_connection_is_closed(

@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from starlette.status import (
+    WS_1000_NORMAL_CLOSURE,
     WS_1003_UNSUPPORTED_DATA,
     WS_1007_INVALID_FRAME_PAYLOAD_DATA,
     WS_1009_MESSAGE_TOO_BIG,
@@ -266,6 +267,15 @@ async def test_a_flood_is_not_parsed_to_its_end(client: Client, server: Server) 
 
     await server.until_gone()
     assert protocol.frames_received < 10_000
+
+
+async def test_whoever_pings_and_leaves_before_they_read_is_let_go_in_order(client: Client, server: Server) -> None:
+    await client.say(frame(FINAL | TEXT, SUBSCRIBE))
+    await server.publish(10)
+
+    client.send(frame(FINAL | PING), frame(FINAL | CLOSE, WS_1000_NORMAL_CLOSURE.to_bytes(2)))
+
+    assert code(await client.read()) == WS_1000_NORMAL_CLOSURE
 
 
 async def test_whoever_does_not_read_sees_why_it_has_ended_once_they_do(client: Client, server: Server) -> None:

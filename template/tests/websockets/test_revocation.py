@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from itertools import cycle
 from time import time
 from typing import Any
 
@@ -149,6 +150,30 @@ async def test_rooms_that_think_it_over_do_not_keep_it_from_looking(
 
         assert (await hear(first))["type"] == (await hear(second))["type"] == "unsubscribed"
     assert "".join(happened).count("reviewlookreview") == 1
+
+
+async def test_what_has_been_found_counts_though_the_database_falls_silent(
+    ada: AsyncClient, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = cycle([False, True])
+    find_roles = revocation.find_roles
+
+    async def fall_silent(*arguments: Any) -> object:
+        if next(turns):
+            await asyncio.Event().wait()
+        return await find_roles(*arguments)
+
+    monkeypatch.setitem(declared, OFFICE, Room(OFFICE, office, presence=False))
+    async with ada.websocket(URL) as first, ada.websocket(URL) as second:
+        await subscribe(first, OFFICE)
+        await subscribe(second, OFFICE)
+        monkeypatch.setattr("app.websockets.revocation.AT_ONCE", 1)
+        monkeypatch.setattr("app.websockets.revocation.LOOK_SECONDS", 0.1)
+        monkeypatch.setattr("app.websockets.revocation.find_roles", fall_silent)
+
+        await change(engine, roles=["user"])
+
+        assert (await hear(first))["type"] == (await hear(second))["type"] == "unsubscribed"
 
 
 async def test_whoever_may_do_less_while_a_room_thinks_it_over_does_not_get_in(
