@@ -57,7 +57,8 @@ class Program:
             )
 
     def lines(self) -> list[str]:
-        return self.log.read_text("utf-8").splitlines()
+        """Return those that are whole: the last one may be being written."""
+        return self.log.read_text("utf-8").rpartition("\n")[0].splitlines()
 
     def records(self, event: str | None = None) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in self.lines() if line.startswith("{")]
