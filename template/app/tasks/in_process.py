@@ -10,18 +10,12 @@ from structlog.stdlib import get_logger
 from app.tasks.models import Message
 from app.tasks.relay import relay
 from app.tasks.repository import TaskRepository
-from app.tasks.runner import Runner
+from app.tasks.runner import Runner, is_cancelled
 
 logger = get_logger()
 
 AT_ONCE = 4
 PAUSE = 1.0  # seconds between two looks at the table
-
-
-def is_ending() -> bool:
-    """Say whether this job was cancelled, though what it waited for made something else of that."""
-    job = asyncio.current_task()
-    return job is not None and job.cancelling() > 0
 
 
 class InProcess:
@@ -37,7 +31,7 @@ class InProcess:
             await self.hand_over(message)
 
     async def work(self) -> None:
-        while not is_ending():
+        while not is_cancelled():
             message = await self.waiting.get()
             try:
                 await Runner(self.app, self.app.state.opened).run(message.id, message.number)
@@ -47,7 +41,7 @@ class InProcess:
     async def relay(self) -> None:
         """Begin with what was waiting when the service ended."""
         is_first = True
-        while not is_ending():
+        while not is_cancelled():
             await asyncio.sleep(PAUSE)
             try:
                 sessions = self.app.state.opened["sessions"]

@@ -20,6 +20,12 @@ logger = get_logger()
 LEVELS = {"failed": logging.ERROR, "retrying": logging.WARNING, "unknown": logging.ERROR}
 
 
+def is_cancelled() -> bool:
+    """Say whether whoever asks has been cancelled, and not only what they were waiting for."""
+    running = asyncio.current_task()
+    return running is not None and running.cancelling() > 0
+
+
 class Runner:
     def __init__(self, app: FastAPI, opened: Mapping[str, Any]) -> None:  # what the lifespans hold open
         self.app = app
@@ -100,7 +106,7 @@ class Runner:
                     raise LimitExceeded(limit) from error
                 raise
             except asyncio.CancelledError as error:
-                if (running := asyncio.current_task()) and running.cancelling():
+                if is_cancelled():
                     raise
                 raise RuntimeError("It has waited for something that was cancelled.") from error
             await self.attempts.succeed(session, task, result)

@@ -96,9 +96,10 @@ class Hub:
 
         Raise `orjson.JSONEncodeError` where the data is too deep, `ValueError` where it is too long.
         """
-        text = orjson.dumps(dict(frame)).decode()
-        if len(text.encode()) > MOST_BYTES:
+        encoded = orjson.dumps(dict(frame))
+        if len(encoded) > MOST_BYTES:
             raise ValueError(f"A message has at most {MOST_BYTES} bytes.")
+        text = encoded.decode()
         self.deliver(address, text, but=but)
         if self.backplane is not None:
             await self.backplane.publish(address, text)

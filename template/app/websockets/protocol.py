@@ -46,9 +46,7 @@ class Protocol(WebSocketsSansIOProtocol):
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_complete:
             # A header was too long: uvicorn would let the client wait, and fail when it stops itself.
-            self.handshake_complete = self.close_sent = True
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.transport.close()
+            self.end_handshake()
 
     def handle_events(self) -> None:
         """Count them of every kind, those after the end too: each takes time from everybody."""
@@ -66,17 +64,19 @@ class Protocol(WebSocketsSansIOProtocol):
     def shutdown(self) -> None:
         if self.transport.is_closing():  # nothing can be said any more, and uvicorn would fail
             return
-        if not self.handshake_complete:
-            self.refuse()
-        super().shutdown()
-
-    def refuse(self) -> None:
-        """Answer a handshake that is under way while the service stops."""
+        if self.handshake_complete:
+            super().shutdown()
+            return
         response = self.conn.reject(HTTPStatus.SERVICE_UNAVAILABLE, "The service stops: try again.\n")
         response.headers["Retry-After"] = "1"
         self.conn.send_response(response)
-        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.end_handshake()
+
+    def end_handshake(self) -> None:
+        """Send the refusal that `conn` has made, past the application."""
         self.handshake_complete = self.close_sent = True
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.close()
 
     async def run_asgi(self) -> None:
         extensions = self.scope["extensions"]
