@@ -26,16 +26,42 @@ class RedisUnavailable(Exception):
     """It is gone, refuses, or has not answered in time: what was asked may have happened, or happen yet."""
 
 
-class Server:
+class Kept:
+    """Looks for a server for as long as it is open, which it is once it has looked."""
+
+    def __init__(self) -> None:
+        self.looked = asyncio.Event()
+
+    async def keep(self) -> None:
+        """Look for it again and again, and set `looked` each time that this has come to an end."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        self.keeping = asyncio.create_task(self.keep())
+        try:
+            await self.looked.wait()
+        except BaseException:
+            self.keeping.cancel()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.keeping.cancel()
+        await asyncio.wait([self.keeping])
+
+
+class Server(Kept):
     """A server that is asked with patience, and not at all from its first failure until it answers again."""
 
     def __init__(self, url: str, feature: str) -> None:
+        super().__init__()
         self.url = url
         self.feature = feature
         self.connection: Connection | None = None
         self.on_return: list[Callable[[Connection], Awaitable[object]]] = []
         self.failed_at = self.logged_at = float("-inf")
-        self.looked = asyncio.Event()
         self.reason: BaseException = ConnectionError()  # why there is no connection
 
     async def ask(self, call: Callable[[Connection], Awaitable[T]]) -> T:
@@ -61,7 +87,7 @@ class Server:
         if self.connection is not None:
             self.connection.end(error)
 
-    async def keep_connected(self) -> None:
+    async def keep(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             looked_at = loop.time()
@@ -87,18 +113,3 @@ class Server:
         with suppress(RedisUnavailable):
             await self.ask(lambda redis: redis.send("PING"))
         return State.DEGRADED if monotonic() - self.failed_at < FAILING else State.OK
-
-    async def __aenter__(self) -> Self:
-        self.keeping = asyncio.create_task(self.keep_connected())
-        try:
-            await self.looked.wait()
-        except BaseException:
-            self.keeping.cancel()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.keeping.cancel()
-        await asyncio.wait([self.keeping])

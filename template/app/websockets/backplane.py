@@ -5,8 +5,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -15,6 +14,7 @@ from structlog.stdlib import get_logger
 
 from app.health import State
 from app.redis import RedisUnavailable, Server, connection
+from app.redis.server import Kept
 from app.settings import project
 
 logger = get_logger()
@@ -25,13 +25,14 @@ MOST_UNANSWERED = 100  # messages that have been published
 SILENCE = 5.0  # seconds after which it is asked whether it is still there
 
 
-class RedisBackplane:
+class RedisBackplane(Kept):
     """Listens on one connection for everything that other processes publish.
 
     While Redis is gone the processes do not hear of each other, and what they have missed is lost.
     """
 
     def __init__(self, url: str, server: Server, deliver: Callable[[str, str], None]) -> None:
+        super().__init__()
         self.url = url
         self.server = server
         self.deliver = deliver
@@ -39,7 +40,6 @@ class RedisBackplane:
         self.channel = f"{project().name}:{connection.make(url).db}:websockets"  # Redis has one for all databases
         self.subscribed = False
         self.logged_at = float("-inf")
-        self.looked = asyncio.Event()
         self.unanswered: set[asyncio.Task[None]] = set()
 
     async def publish(self, address: str, text: str) -> None:
@@ -54,7 +54,7 @@ class RedisBackplane:
         with suppress(RedisUnavailable):
             await self.server.ask(lambda redis: redis.send("PUBLISH", self.channel, payload))
 
-    async def keep_subscribed(self) -> None:
+    async def keep(self) -> None:
         pause = SHORTEST
         while True:
             try:
@@ -102,20 +102,10 @@ class RedisBackplane:
         published = await self.server.check()
         return published if self.subscribed else State.DEGRADED
 
-    async def __aenter__(self) -> Self:
-        self.keeping = asyncio.create_task(self.keep_subscribed())
-        try:
-            await self.looked.wait()
-        except BaseException:
-            self.keeping.cancel()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.keeping.cancel()
-        await asyncio.wait([self.keeping, *self.unanswered])
+    async def __aexit__(self, *raised: Any) -> None:  # as Python has it
+        await super().__aexit__(*raised)
+        if self.unanswered:
+            await asyncio.wait(self.unanswered)
 
 
 async def read(transport: Transport) -> Any:  # as Redis has it
