@@ -54,8 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Have three for two cores: a third of what the tests take is waiting."""
-    return (os.cpu_count() or 1) * 3 // 2
+    """Have two for each core: more than a third of what the tests take is waiting."""
+    return (os.cpu_count() or 1) * 2
 
 
 def pytest_report_header() -> str:
