@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -31,7 +32,8 @@ GIVEN = {name: os.environ[name] for name in ("TEST_DATABASE_URL", "TEST_REDIS_UR
 
 
 class Suite(Protocol):
-    def __call__(self, project: Path, *tests: str) -> tuple[int, str]: ...
+    def __call__(self, project: Path, *tests: str) -> tuple[int, str]:
+        """Run the suite of a rendered service, or some of its tests; return its exit code and what it printed."""
 
 
 class Commit(Protocol):
@@ -240,10 +242,11 @@ def service(full: Path, postgres: PostgreSQL) -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture(scope="session")
-def suite() -> Iterator[Suite]:
-    """Run the suite of a rendered service, and return its exit code and what it printed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+@contextmanager
+def suites(**variables: str) -> Iterator[Suite]:
+    """Run the suites of rendered services, with further environment variables."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    environment = {**inherited, **variables}
     program = [sys.executable, "-P", str(Path(__file__).with_name("suites.py"))]
     if not hasattr(os, "fork"):
 
@@ -266,3 +269,9 @@ def suite() -> Iterator[Suite]:
 
         yield ask
         server.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def suite() -> Iterator[Suite]:
+    with suites() as suite:
+        yield suite

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -86,12 +87,21 @@ def texts(project: Path) -> dict[str, str]:
     }
 
 
+@cache  # most services have most files alike
 def snake_case(text: str) -> str:
     """Return the text with `RatesService` as `rates_service`, so that words can be found in names.
 
     The method `items()` of every mapping is no word.
     """
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text.replace(".items()", "")).lower()
+
+
+@cache
+def parse(name: str, text: str) -> None:
+    if name.endswith(".py"):
+        compile(text, name, "exec")
+    elif parser := PARSERS.get(Path(name).suffix):
+        parser(text)
 
 
 def test_it_is_formatted_and_linted(render: Render, answers: Answers) -> None:
@@ -103,10 +113,7 @@ def test_it_is_formatted_and_linted(render: Render, answers: Answers) -> None:
 
 def test_every_file_can_be_parsed(render: Render, answers: Answers) -> None:
     for name, text in texts(render(answers)).items():
-        if name.endswith(".py"):
-            compile(text, name, "exec")
-        elif parse := PARSERS.get(Path(name).suffix):
-            parse(text)
+        parse(name, text)
 
 
 def test_no_trace_of_the_template_is_left(render: Render, answers: Answers) -> None:
@@ -123,11 +130,11 @@ def test_no_trace_of_the_template_is_left(render: Render, answers: Answers) -> N
 
 
 def test_nothing_of_a_feature_that_is_off_is_left(render: Render, answers: Answers) -> None:
-    files = texts(render(answers))
+    files = {name: snake_case(f"{name} {text}") for name, text in texts(render(answers)).items()}
     del files[".copier-answers.yml"]
     for word in absent_words(answers):
         pattern = re.compile(rf"(?<![a-z]){re.escape(word)}(?![a-z])")
-        found = {name for name, text in files.items() if pattern.search(snake_case(f"{name} {text}"))}
+        found = {name for name, text in files.items() if pattern.search(text)}
         assert found - ORDINARY.get(word, set()) == set(), word
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from tests.conftest import GIVEN
+from tests.conftest import GIVEN, suites
 from tests.postgresql import PostgreSQL
 from tests.redis_server import RedisServer, needs_redis
 from tests.serving import COMMAND, POOL, STOPPED, SUITE, Service, activity, run, serve, served, stored, until
@@ -263,11 +263,12 @@ def test_it_stops_when_told_although_its_database_is_frozen(service: Service, po
 def test_the_suite_passes_on_postgresql(full: Path, postgresql: PostgreSQL) -> None:
     url = GIVEN.get("TEST_DATABASE_URL") or postgresql.create()
 
-    tested = run(full, *SUITE, variables={"TEST_DATABASE_URL": url})
+    with suites(TEST_DATABASE_URL=url) as suite:
+        code, output = suite(full)
 
-    assert tested.returncode == 0, tested.stdout
-    assert " passed" in tested.stdout
-    assert " skipped" not in tested.stdout
+    assert code == 0, output
+    assert " passed" in output
+    assert " skipped" not in output
 
 
 @needs_redis
