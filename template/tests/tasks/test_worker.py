@@ -24,8 +24,9 @@ from tests.tasks.jobs import advance
 
 
 @pytest.fixture
-def celery(stored: Stored) -> Iterator[Celery]:
-    """Celery in a process of a worker that has just begun."""
+def celery(stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
+    """Celery in a process of a worker that has just begun; beat leaves its signs where it is no other's."""
+    monkeypatch.setattr("app.tasks.beat.beats", tmp_path.joinpath)
     entry.start()
     yield entry.assemble()
     entry.stop()
