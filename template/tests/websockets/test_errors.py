@@ -87,13 +87,14 @@ async def say_little(request: HTTPConnection, error: Exception) -> Response:
     return JSONResponse({"detail": "Something went wrong."})
 
 
-@pytest.mark.parametrize("handler", [give_up, say_little])
+@pytest.mark.parametrize(("handler", "reason"), [(give_up, "hunter2"), (say_little, "'type'")])
 async def test_an_error_that_its_handler_cannot_explain_is_logged_and_not_told(
     app: FastAPI,
     sockets: AsyncClient,
     logged: Logged,
     monkeypatch: pytest.MonkeyPatch,
     handler: Callable[[HTTPConnection, Exception], Awaitable[Response]],
+    reason: str,
 ) -> None:
     monkeypatch.setitem(app.exception_handlers, RuntimeError, handler)
 
@@ -105,6 +106,7 @@ async def test_an_error_that_its_handler_cannot_explain_is_logged_and_not_told(
     await until_left(app)
     (line,) = [line for line in logged() if line["level"] == "error"]
     assert line["event"] == "websockets.message_failed"
+    assert line["exception"][0]["exc_value"] == reason
 
 
 async def test_where_even_that_fails_the_connection_is_closed(
